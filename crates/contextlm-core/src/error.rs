@@ -1,0 +1,69 @@
+use std::path::PathBuf;
+
+use contextlm_backbone::BackboneError;
+use thiserror::Error;
+
+/// Why a model cannot be built from what was given.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ContextLmError {
+    /// A value of the `context` table is not one that can be run.
+    #[error("context.{key} = {value}: {fix}")]
+    Context {
+        /// The key.
+        key: &'static str,
+        /// The value that was found.
+        value: String,
+        /// What would be accepted.
+        fix: String,
+    },
+    /// The `context` table has a key that does not exist.
+    #[error("context.{key} = {value}: there is no such key; the nearest is {nearest}")]
+    UnknownKey {
+        /// The key that was found.
+        key: String,
+        /// Its value.
+        value: String,
+        /// The known key that is spelled most alike.
+        nearest: &'static str,
+    },
+    /// No preset has this name.
+    #[error("preset {name}: there is none of this name; known are {known}")]
+    UnknownPreset {
+        /// The name that was given.
+        name: String,
+        /// All names.
+        known: String,
+    },
+    /// `model_type` is none that can be run.
+    #[error("model_type = {found}: use contextlm, gpt2 or gpt_neox")]
+    ModelType {
+        /// What the config says.
+        found: String,
+    },
+    /// A config is not the JSON that it should be.
+    #[error("{what}: {fix}")]
+    Json {
+        /// The part that is wrong.
+        what: String,
+        /// What is wrong with it.
+        fix: String,
+    },
+    /// A file cannot be read.
+    #[error("{path}: {reason}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The backbone's own config is wrong.
+    #[error(transparent)]
+    Backbone(#[from] BackboneError),
+}
+
+impl ContextLmError {
+    pub(crate) fn context(key: &'static str, value: impl ToString, fix: impl Into<String>) -> Self {
+        Self::Context { key, value: value.to_string(), fix: fix.into() }
+    }
+}

@@ -1,0 +1,27 @@
+//! The backends of ContextLM, chosen at run time.
+//!
+//! This is the only crate with backend features. Libraries take a [`Device`]; programs get one here:
+//!
+//! ```
+//! # #[cfg(feature = "flex")]
+//! let device = contextlm_device::device("cpu")?;
+//! # Ok::<(), contextlm_device::DeviceError>(())
+//! ```
+//!
+//! | name | feature | what it is |
+//! |---|---|---|
+//! | `cpu` | `flex` (default) | pure Rust on the CPU; AVX-512 matrix products on x86-64 where the processor has them |
+//! | `wgpu`, `wgpu:i` | `wgpu` | GPUs through Vulkan, Metal or DirectX 12 |
+//! | `cuda`, `cuda:i` | `cuda` | NVIDIA GPUs |
+//! | `libtorch` | `libtorch` | PyTorch 2.9.0 on the CPU |
+//! | `libtorch-cuda`, `libtorch-cuda:i` | `libtorch` | PyTorch 2.9.0 on NVIDIA GPUs |
+//! | `cubecl-cpu` | `cpu` | CubeCL on the CPU, through LLVM |
+//!
+//! A device computes without gradients; [`Device::autodiff`] gives the one to train on.
+
+mod device;
+mod error;
+
+pub use burn::tensor::Device;
+pub use device::{device, names};
+pub use error::DeviceError;

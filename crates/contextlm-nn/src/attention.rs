@@ -1,0 +1,165 @@
+use burn::module::Module;
+use burn::nn::{Dropout, DropoutConfig, Linear};
+use burn::tensor::activation::softmax;
+use burn::tensor::{Device, Tensor};
+
+use crate::{Init, KvCache, Positions, Rotary, linear};
+
+/// How a model stores its query, key and value projections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QkvLayout {
+    /// One map to all queries, then all keys, then all values (GPT-2's `c_attn`).
+    Concatenated,
+    /// One map; every head has its query, key and value side by side (GPT-NeoX's `query_key_value`).
+    PerHead,
+    /// Three maps (Llama), which alone allow fewer key-value heads than heads.
+    Separate,
+}
+
+/// Settings of causal self-attention.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AttentionConfig {
+    /// Width of the model, D.
+    pub width: usize,
+    /// Query heads, H.
+    pub heads: usize,
+    /// Key and value heads, G; divides `heads`.
+    pub kv_heads: usize,
+    /// Width of a head, Dh.
+    pub head_dim: usize,
+    /// How the projections are stored.
+    pub layout: QkvLayout,
+    /// Whether the query, key and value maps have a bias.
+    pub qkv_bias: bool,
+    /// Whether the output map has a bias.
+    pub output_bias: bool,
+    /// Dropout of attention probabilities, in training only.
+    pub dropout: f64,
+}
+
+/// Query, key and value projections as the family stores them.
+#[derive(Module, Debug)]
+pub enum QueryKeyValue {
+    /// One linear map, split after it.
+    Fused(Linear),
+    /// A map each.
+    Separate(SeparateQkv),
+}
+
+/// Query, key and value maps, one by one.
+#[derive(Module, Debug)]
+pub struct SeparateQkv {
+    /// [D, H*Dh].
+    pub query: Linear,
+    /// [D, G*Dh].
+    pub key: Linear,
+    /// [D, G*Dh].
+    pub value: Linear,
+}
+
+/// Causal multi-head self-attention with grouped key-value heads.
+#[derive(Module, Debug)]
+pub struct Attention {
+    /// The input projections.
+    pub qkv: QueryKeyValue,
+    /// The output projection, [H*Dh, D].
+    pub output: Linear,
+    dropout: Dropout,
+    #[module(skip)]
+    config: AttentionConfig,
+}
+
+impl AttentionConfig {
+    /// Weights from normal(0, `std`), the output map's from normal(0, `output_std`), biases 0.
+    pub fn init(&self, init: &Init, std: f64, output_std: f64, device: &Device) -> Attention {
+        let (width, inner, kv) = (self.width, self.heads * self.head_dim, self.kv_heads * self.head_dim);
+        let map = |name: &str, outputs| linear(&init.at(name), width, outputs, self.qkv_bias, std, device);
+        Attention {
+            qkv: match self.layout {
+                QkvLayout::Concatenated | QkvLayout::PerHead => QueryKeyValue::Fused(map("qkv", inner + 2 * kv)),
+                QkvLayout::Separate => QueryKeyValue::Separate(SeparateQkv {
+                    query: map("query", inner),
+                    key: map("key", kv),
+                    value: map("value", kv),
+                }),
+            },
+            output: linear(&init.at("output"), inner, width, self.output_bias, output_std, device),
+            dropout: DropoutConfig::new(self.dropout).init(),
+            config: self.clone(),
+        }
+    }
+
+    /// Weights of the linear maps, biases not counted.
+    pub fn linear_weights(&self) -> usize {
+        2 * self.width * self.head_dim * (self.heads + self.kv_heads)
+    }
+}
+
+impl Attention {
+    /// Attends from every entry to itself and the entries before it.
+    ///
+    /// # Shapes
+    /// [B, T, D] to [B, T, D]
+    pub fn forward(
+        &self,
+        x: Tensor<3>,
+        at: &Positions,
+        rotary: Option<&Rotary>,
+        cache: Option<&mut KvCache>,
+    ) -> Tensor<3> {
+        let [rows, length, _] = x.dims();
+        let AttentionConfig { heads, kv_heads, head_dim, .. } = self.config;
+
+        let (mut query, mut key, mut value) = self.project(x); // [B, H, T, Dh], twice [B, G, T, Dh]
+        if let Some(rotary) = rotary {
+            query = rotary.rotate(query);
+            key = rotary.rotate(key);
+        }
+        if let Some(cache) = cache {
+            (key, value) = cache.append(key, value);
+        }
+        let (key, value) = (repeat_heads(key, heads / kv_heads), repeat_heads(value, heads / kv_heads));
+
+        let query = query.mul_scalar(1.0 / (head_dim as f64).sqrt());
+        let scores = query.matmul(key.swap_dims(2, 3)) + at.bias(); // [B, H, T, S]
+        let weights = self.dropout.forward(softmax(scores, 3));
+        let mixed = weights.matmul(value).swap_dims(1, 2).reshape([rows, length, heads * head_dim]);
+        self.output.forward(mixed)
+    }
+
+    fn project(&self, x: Tensor<3>) -> (Tensor<4>, Tensor<4>, Tensor<4>) {
+        let [rows, length, _] = x.dims();
+        let AttentionConfig { heads, kv_heads, head_dim, layout, .. } = self.config;
+        let split = |x: Tensor<3>, heads: usize| x.reshape([rows, length, heads, head_dim]).swap_dims(1, 2);
+        match &self.qkv {
+            QueryKeyValue::Separate(maps) => (
+                split(maps.query.forward(x.clone()), heads),
+                split(maps.key.forward(x.clone()), kv_heads),
+                split(maps.value.forward(x), kv_heads),
+            ),
+            QueryKeyValue::Fused(map) if layout == QkvLayout::PerHead => {
+                let all = map.forward(x).reshape([rows, length, heads, 3 * head_dim]).swap_dims(1, 2);
+                let part = |i: usize| all.clone().narrow(3, i * head_dim, head_dim);
+                (part(0), part(1), part(2))
+            }
+            QueryKeyValue::Fused(map) => {
+                let all = map.forward(x);
+                let (inner, kv) = (heads * head_dim, kv_heads * head_dim);
+                (
+                    split(all.clone().narrow(2, 0, inner), heads),
+                    split(all.clone().narrow(2, inner, kv), kv_heads),
+                    split(all.narrow(2, inner + kv, kv), kv_heads),
+                )
+            }
+        }
+    }
+}
+
+/// Every key-value head `times` over, so that query head h meets key-value head h / times.
+fn repeat_heads(x: Tensor<4>, times: usize) -> Tensor<4> {
+    if times == 1 {
+        return x;
+    }
+    let [rows, heads, length, width] = x.dims();
+    x.unsqueeze_dim::<5>(2).expand([rows, heads, times, length, width]).reshape([rows, heads * times, length, width])
+}

@@ -1,0 +1,104 @@
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+
+use crate::Documents;
+
+/// Added to the score of an entry that may not be attended to. `exp` of it is exactly 0 in f32 and bf16, and
+/// unlike an infinity it can be written in every shader language.
+const MASKED: f32 = -1e30;
+
+/// What a block needs to know of its entries beside their states: position ids and who may attend to whom.
+///
+/// Attention is causal by the order of entries, never by position id, and stays within a document.
+#[derive(Debug, Clone)]
+pub struct Positions {
+    ids: Tensor<2, Int>,
+    bias: Tensor<4>,
+    documents: Option<Documents>,
+}
+
+impl Positions {
+    /// Entries 0, 1, 2, ... of one document a row, the same in every row.
+    pub fn causal(length: usize, device: &Device) -> Self {
+        Self::continued(0, length, device)
+    }
+
+    /// `length` entries that follow `past` cached ones; position ids go on from `past`.
+    pub fn continued(past: usize, length: usize, device: &Device) -> Self {
+        let ids = Tensor::<1, Int>::arange(past as i64..(past + length) as i64, device).unsqueeze::<2>();
+        Self::with_ids(ids, past)
+    }
+
+    /// Entries with position ids of their own, after `past` cached entries.
+    ///
+    /// # Shapes
+    /// `ids`: [B, T], or [1, T] where all rows agree
+    pub fn with_ids(ids: Tensor<2, Int>, past: usize) -> Self {
+        let [_, length] = ids.dims();
+        let bias = as_bias(later(past, length, &ids.device()).unsqueeze::<4>());
+        Self { ids, bias, documents: None }
+    }
+
+    /// Several documents a row: ids restart at each, and attention stays within it.
+    pub fn packed(documents: Documents, device: &Device) -> Self {
+        let (rows, length) = (documents.rows(), documents.length());
+        let mut ids = Vec::with_capacity(rows * length);
+        let mut numbers = Vec::with_capacity(rows * length);
+        for row in 0..rows {
+            for (number, (_, length)) in documents.of_row(row).enumerate() {
+                ids.extend(0..length as i64);
+                numbers.extend(std::iter::repeat_n(number as i64, length));
+            }
+        }
+        let ids = Tensor::from_data(TensorData::new(ids, [rows, length]), device);
+        let numbers = Tensor::from_data(TensorData::new(numbers, [rows, length]), device);
+        Self { documents: Some(documents), ..Self::grouped(ids, numbers) }
+    }
+
+    /// Entries with position ids and document numbers of their own.
+    ///
+    /// # Shapes
+    /// `ids`, `documents`: [B, T]
+    pub fn grouped(ids: Tensor<2, Int>, documents: Tensor<2, Int>) -> Self {
+        let [rows, length] = ids.dims();
+        let other = documents
+            .clone()
+            .unsqueeze_dim::<3>(2)
+            .expand([rows, length, length])
+            .not_equal(documents.unsqueeze_dim::<3>(1).expand([rows, length, length]));
+        let later = later(0, length, &ids.device()).unsqueeze::<3>().expand([rows, length, length]);
+        Self { bias: as_bias(other.bool_or(later).unsqueeze_dim::<4>(1)), ids, documents: None }
+    }
+
+    /// Position ids, [B, T], or [1, T] where all rows agree.
+    pub fn ids(&self) -> Tensor<2, Int> {
+        self.ids.clone()
+    }
+
+    /// What is added to attention scores: 0 where entry t may attend to entry s, -1e30 elsewhere.
+    /// [B, 1, T, S], or [1, 1, T, S] where all rows agree.
+    pub fn bias(&self) -> Tensor<4> {
+        self.bias.clone()
+    }
+
+    /// The documents of a packed batch.
+    pub fn documents(&self) -> Option<&Documents> {
+        self.documents.as_ref()
+    }
+
+    /// Number of entries, T.
+    pub fn length(&self) -> usize {
+        self.ids.dims()[1]
+    }
+}
+
+/// Where the entry attended to comes after the one that attends, [T, past + T].
+fn later(past: usize, length: usize, device: &Device) -> Tensor<2, Bool> {
+    let total = past + length;
+    let from = Tensor::<1, Int>::arange(past as i64..total as i64, device).unsqueeze_dim::<2>(1);
+    let to = Tensor::<1, Int>::arange(0..total as i64, device).unsqueeze_dim::<2>(0);
+    to.expand([length, total]).greater(from.expand([length, total]))
+}
+
+fn as_bias(masked: Tensor<4, Bool>) -> Tensor<4> {
+    masked.float().mul_scalar(MASKED)
+}

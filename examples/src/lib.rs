@@ -1,0 +1,1 @@
+//! Programs that show ContextLM at work: see the files beside this folder.
