@@ -1,6 +1,6 @@
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::activation::gelu;
+use contextlm_kernels::gelu;
 use burn::tensor::activation::{gelu_approximate, silu};
 use burn::tensor::{Device, Tensor};
 
