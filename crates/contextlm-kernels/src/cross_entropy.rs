@@ -1,0 +1,106 @@
+//! The language-model loss as one operation.
+
+mod backward;
+mod ops;
+
+use burn::backend::Dispatch;
+use burn::tensor::{DType, Int, Tensor};
+use ops::LinearCrossEntropyOps;
+
+/// Targets with this value are left out of the loss (PyTorch's default `ignore_index`).
+pub const IGNORE_INDEX: i64 = -100;
+
+/// Logits of a slice when [`CrossEntropyOptions::slice_rows`] is `None`: 8 MiB of f32, which stays in the last cache.
+const SLICE_LOGITS: usize = 2 << 20;
+
+/// Rows of a slice even if that makes it larger: with fewer, adding up the weight's gradient [V, D] after every slice
+/// is dear beside the matrix products.
+const SLICE_ROWS: usize = 256;
+
+/// How [`linear_cross_entropy`] scales and cuts its work.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CrossEntropyOptions {
+    /// What the sum over the rows is divided by: usually the number of targets that are not ignored, counted over all
+    /// the parts of a batch whose gradients are accumulated. With 0 (nothing to learn from) loss and gradients are 0.
+    pub divisor: f64,
+    /// Rows whose logits exist at the same time. More need more memory, fewer make smaller matrix products; the result
+    /// is the same up to rounding. `None`: about two million logits, but at least 256 rows.
+    pub slice_rows: Option<usize>,
+}
+
+impl Default for CrossEntropyOptions {
+    /// The plain sum (divisor 1), cut by itself.
+    fn default() -> Self {
+        Self { divisor: 1.0, slice_rows: None }
+    }
+}
+
+impl CrossEntropyOptions {
+    /// Rows of a slice, at least one.
+    fn rows_of_slice(&self, vocabulary: usize) -> usize {
+        let by_size = || SLICE_ROWS.max(SLICE_LOGITS / vocabulary.max(1));
+        self.slice_rows.unwrap_or_else(by_size).max(1)
+    }
+
+    /// What a row's negative log-likelihood is multiplied by.
+    fn scale(&self) -> f64 {
+        if self.divisor == 0.0 { 0.0 } else { 1.0 / self.divisor }
+    }
+}
+
+/// Cross-entropy of `softmax(hidden weight^T)` against `targets`: the sum of the negative log-likelihoods, in nats, of
+/// the rows that are not ignored, divided by [`CrossEntropyOptions::divisor`].
+///
+/// It equals `torch.nn.functional.cross_entropy(hidden @ weight.T, targets, reduction="sum") / divisor`, but the logits
+/// [N, V] never exist as a whole. The forward goes over the rows in slices; if gradients are asked for, it computes
+/// those of `hidden` and `weight` on the way, and the backward multiplies them by the gradient that reaches the loss.
+/// Memory is that of one slice, plus a copy of `hidden` and of `weight` for their gradients.
+///
+/// A `weight` that is also used elsewhere, as a tied embedding is, gets the sum of both gradients as usual.
+///
+/// # Shapes
+/// - hidden: [N, D], f32
+/// - weight: [V, D], f32, the LM head
+/// - targets: [N], each in 0..V or [`IGNORE_INDEX`]
+/// - returns [1]
+///
+/// Targets are not checked against V, since that would wait for the device: another value gives a wrong loss or the
+/// backend's own panic.
+///
+/// # Panics
+/// If the shapes do not fit together, if a floating-point tensor is not f32, or on a backend whose feature is off.
+pub fn linear_cross_entropy(
+    hidden: Tensor<2>,
+    weight: Tensor<2>,
+    targets: Tensor<1, Int>,
+    options: CrossEntropyOptions,
+) -> Tensor<1> {
+    let ([rows, width], [vocabulary, head_width], [target_rows]) = (hidden.dims(), weight.dims(), targets.dims());
+    assert_eq!(rows, target_rows, "hidden has {rows} rows, targets has {target_rows}: they must be equal");
+    assert_eq!(width, head_width, "hidden has width {width}, weight has {head_width}: they must be equal");
+    for (name, dtype) in [("hidden", hidden.dtype()), ("weight", weight.dtype())] {
+        assert_eq!(dtype, DType::F32, "{name} must be f32 in linear_cross_entropy: cast it");
+    }
+    Tensor::from_dispatch(Dispatch::linear_cross_entropy(
+        hidden.into_dispatch(),
+        weight.into_dispatch(),
+        targets.into_dispatch(),
+        options.scale(),
+        options.rows_of_slice(vocabulary),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slice_is_cut_by_logits_and_rows() {
+        let options = CrossEntropyOptions::default();
+        assert_eq!(options.rows_of_slice(1024), 2048);
+        assert_eq!(options.rows_of_slice(50257), 256);
+        assert_eq!(options.rows_of_slice(0), 2 << 20);
+        assert_eq!(CrossEntropyOptions { slice_rows: Some(0), ..options }.rows_of_slice(10), 1);
+        assert_eq!(CrossEntropyOptions { slice_rows: Some(7), ..options }.rows_of_slice(10), 7);
+    }
+}

@@ -1,0 +1,39 @@
+//! Differentiable operations of ContextLM that burn does not have, as burn backend extensions.
+//!
+//! | function | what |
+//! |---|---|
+//! | [`linear_cross_entropy`] | language-model loss from hidden states and head weight, never keeping the logits |
+//! | [`gelu`] | exact GELU with an exact gradient on every backend |
+//!
+//! Both take and return [`Tensor`](burn::tensor::Tensor)s and run on the backend of their tensors. The Cargo features
+//! `flex`, `wgpu`, `cuda`, `cpu` and `libtorch` say for which backends they are compiled; on another one they panic.
+//! Programs turn them on through `contextlm-device`.
+//!
+//! # How an operation is built
+//!
+//! Each operation is a folder of three parts, and a further one goes beside them:
+//!
+//! - **the public function** (`cross_entropy.rs`, `gelu.rs`): tensors in, tensors out, no backend named. It calls
+//!   burn's run-time dispatch, which looks up the backend of the tensors.
+//! - **the extension trait** (`ops.rs`): a trait over burn's `Backend` whose *composed* default body is written with
+//!   that trait's own operations, so it is right on every backend. A backend with an empty `impl` takes it; a *fast*
+//!   body for one backend is an overridden method of that `impl`. `#[backend_extension]` writes the dispatch.
+//! - **the backward** (`backward.rs`): the `impl` for `Autodiff<B, C>`, which calls the body of the backend `B` below it
+//!   and registers the gradient by hand. It holds for every backend and both checkpointing strategies `C`.
+//!
+//! With burn's `fusion` on, `Cube` names the lazily fused CubeCL backend, and a composed body runs on it as any other
+//! sequence of operations. A hand-written CubeCL kernel is implemented for `CubeBackend` instead and described to fusion
+//! with the macro's `Fusion` selector.
+
+// burn marks its LibTorch backend as deprecated; naming it is what the feature is for.
+#![cfg_attr(feature = "libtorch", allow(deprecated))]
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;
+
+mod cross_entropy;
+mod gelu;
+
+pub use cross_entropy::{CrossEntropyOptions, IGNORE_INDEX, linear_cross_entropy};
+pub use gelu::gelu;

@@ -1,0 +1,39 @@
+//! Values and gradients of the operations on flex.
+#![allow(clippy::unwrap_used)]
+
+mod cross_entropy;
+mod gelu;
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+/// Repeatable values in about -2..2 that look random: [rows, columns].
+fn noise(rows: usize, columns: usize, seed: u64, device: &Device) -> Tensor<2> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let values: Vec<f32> = (0..rows * columns)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            ((state >> 40) as f64 / (1u64 << 22) as f64 - 2.0) as f32
+        })
+        .collect();
+    Tensor::from_data(TensorData::new(values, [rows, columns]), device)
+}
+
+fn targets(values: &[i64], device: &Device) -> Tensor<1, Int> {
+    Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), device)
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
+    tensor.into_data().iter::<f64>().collect()
+}
+
+/// Every element within `tolerance` of its own size plus `tolerance` of the largest one.
+fn assert_close(what: &str, actual: &[f64], expected: &[f64], tolerance: f64) {
+    assert_eq!(actual.len(), expected.len(), "{what}: length");
+    let largest = expected.iter().fold(0.0f64, |largest, value| largest.max(value.abs()));
+    for (index, (a, e)) in actual.iter().zip(expected).enumerate() {
+        let limit = tolerance * (e.abs() + largest);
+        assert!((a - e).abs() <= limit, "{what}[{index}]: {a} instead of {e}, off by {:e}", (a - e).abs());
+    }
+}
