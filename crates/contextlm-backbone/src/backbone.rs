@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use contextlm_nn::Positions;
 
-use crate::{BackboneFlops, BackboneSpec};
+use crate::{BackboneFlops, BackboneSpec, TensorNames};
 
 /// A causal language model that can run a range of its blocks.
 ///
@@ -84,6 +84,12 @@ pub trait Backbone: Module {
     /// Arithmetic for one token that attends to `attended` entries, if it is known.
     fn flops(&self, attended: usize) -> Option<BackboneFlops> {
         let _ = attended;
+        None
+    }
+
+    /// What the parameters are called in Hugging Face's files. Without a table a model file has a parameter under
+    /// its path in the module, after `backbone.`, and as it is.
+    fn tensor_names(&self) -> Option<&'static TensorNames> {
         None
     }
 }

@@ -12,7 +12,32 @@ use contextlm_nn::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Backbone, BackboneError, BackboneFlops, BackboneSpec};
+use crate::{Backbone, BackboneError, BackboneFlops, BackboneSpec, TensorLayout, TensorNames};
+
+/// Names of `GPT2LMHeadModel`'s tensors. The files on the hub have no prefix; linear maps are `Conv1D`s, which store
+/// [inputs, outputs] as we do.
+pub(crate) const NAMES: TensorNames = TensorNames {
+    prefix: "transformer.",
+    prefix_is_optional: true,
+    outside: &[
+        ("wte", "wte.weight"),
+        ("wpe", "wpe.weight"),
+        ("ln_f.weight", "ln_f.weight"),
+        ("ln_f.bias", "ln_f.bias"),
+    ],
+    blocks: "h",
+    norms: &[("norm_1", "ln_1"), ("norm_2", "ln_2")],
+    linears: &[
+        ("attention.qkv", "attn.c_attn"),
+        ("attention.output", "attn.c_proj"),
+        ("mlp.up", "mlp.c_fc"),
+        ("mlp.down", "mlp.c_proj"),
+    ],
+    linear_layout: TensorLayout::Same,
+    head: "lm_head",
+    head_names: &["lm_head.weight"],
+    tied_to: "wte",
+};
 
 /// Hugging Face's `GPT2Config`, field for field; keys that are not used here are kept as they are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -222,6 +247,10 @@ impl Backbone for Gpt2 {
 
     fn flops(&self, attended: usize) -> Option<BackboneFlops> {
         Some(flops(&self.block, attended, self.wte.lazy_shape().num_elements()))
+    }
+
+    fn tensor_names(&self) -> Option<&'static TensorNames> {
+        Some(&NAMES)
     }
 }
 

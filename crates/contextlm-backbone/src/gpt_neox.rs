@@ -14,7 +14,30 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::gpt2::{flops, rows_of, run_blocks};
-use crate::{Backbone, BackboneError, BackboneFlops, BackboneSpec};
+use crate::{Backbone, BackboneError, BackboneFlops, BackboneSpec, TensorLayout, TensorNames};
+
+/// Names of `GPTNeoXForCausalLM`'s tensors.
+pub(crate) const NAMES: TensorNames = TensorNames {
+    prefix: "gpt_neox.",
+    prefix_is_optional: false,
+    outside: &[
+        ("embed_in", "embed_in.weight"),
+        ("final_layer_norm.weight", "final_layer_norm.weight"),
+        ("final_layer_norm.bias", "final_layer_norm.bias"),
+    ],
+    blocks: "layers",
+    norms: &[("norm_1", "input_layernorm"), ("norm_2", "post_attention_layernorm")],
+    linears: &[
+        ("attention.qkv", "attention.query_key_value"),
+        ("attention.output", "attention.dense"),
+        ("mlp.up", "mlp.dense_h_to_4h"),
+        ("mlp.down", "mlp.dense_4h_to_h"),
+    ],
+    linear_layout: TensorLayout::Transposed,
+    head: "embed_out",
+    head_names: &["embed_out.weight", "lm_head.weight"],
+    tied_to: "embed_in",
+};
 
 /// Hugging Face's `GPTNeoXConfig`; keys that are not used here are kept as they are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -281,5 +304,9 @@ impl Backbone for GptNeoX {
 
     fn flops(&self, attended: usize) -> Option<BackboneFlops> {
         Some(flops(&self.block, attended, self.embed_in.lazy_shape().num_elements()))
+    }
+
+    fn tensor_names(&self) -> Option<&'static TensorNames> {
+        Some(&NAMES)
     }
 }

@@ -11,6 +11,7 @@ mod backbone;
 mod error;
 mod gpt2;
 mod gpt_neox;
+mod names;
 mod spec;
 
 pub use backbone::Backbone;
@@ -18,4 +19,5 @@ pub use contextlm_nn::{BlockConfig, Init, KvCache, Positions};
 pub use error::BackboneError;
 pub use gpt_neox::{GptNeoX, GptNeoXConfig, RopeParameters};
 pub use gpt2::{Gpt2, Gpt2Config};
+pub use names::{TensorLayout, TensorName, TensorNames};
 pub use spec::{BackboneFlops, BackboneSpec};
