@@ -25,9 +25,13 @@ impl BackboneError {
         Self::Config { key, value: value.to_string(), fix: fix.into() }
     }
 
-    /// Checks that a count is at least 1.
+    /// Checks that a size is at least 1, and small enough that products of two sizes do not overflow.
     pub(crate) fn positive(key: &'static str, value: usize) -> Result<(), Self> {
-        if value == 0 { Err(Self::config(key, value, "must be at least 1")) } else { Ok(()) }
+        match value {
+            0 => Err(Self::config(key, value, "must be at least 1")),
+            1..=0x7fff_ffff => Ok(()),
+            _ => Err(Self::config(key, value, "must be at most 2147483647")),
+        }
     }
 
     /// Checks a dropout probability.

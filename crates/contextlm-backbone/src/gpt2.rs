@@ -119,6 +119,7 @@ impl Gpt2Config {
     pub fn block(&self) -> Result<BlockConfig, BackboneError> {
         BackboneError::positive("n_embd", self.n_embd)?;
         BackboneError::positive("n_head", self.n_head)?;
+        BackboneError::positive("n_inner", self.n_inner.unwrap_or(1))?;
         if !self.n_embd.is_multiple_of(self.n_head) {
             let fix = format!("must divide n_embd = {}", self.n_embd);
             return Err(BackboneError::config("n_head", self.n_head, fix));

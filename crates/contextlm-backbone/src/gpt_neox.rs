@@ -164,6 +164,7 @@ impl GptNeoXConfig {
     pub fn block(&self) -> Result<BlockConfig, BackboneError> {
         BackboneError::positive("hidden_size", self.hidden_size)?;
         BackboneError::positive("num_attention_heads", self.num_attention_heads)?;
+        BackboneError::positive("intermediate_size", self.intermediate_size)?;
         if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             let fix = format!("must divide hidden_size = {}", self.hidden_size);
             return Err(BackboneError::config("num_attention_heads", self.num_attention_heads, fix));

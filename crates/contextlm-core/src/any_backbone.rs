@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use contextlm_backbone::{
     Backbone, BackboneError, BackboneFlops, BackboneSpec, Gpt2, Gpt2Config, GptNeoX, GptNeoXConfig, Init, KvCache,
-    Positions,
+    Positions, TensorNames,
 };
 use serde_json::{Map, Value};
 
@@ -146,5 +146,9 @@ impl Backbone for AnyBackbone {
 
     fn flops(&self, attended: usize) -> Option<BackboneFlops> {
         each!(self, backbone => backbone.flops(attended))
+    }
+
+    fn tensor_names(&self) -> Option<&'static TensorNames> {
+        each!(self, backbone => backbone.tensor_names())
     }
 }

@@ -132,6 +132,11 @@ impl ContextConfig {
         if self.chunk_size == 0 {
             return Err(ContextLmError::context("chunk_size", 0, "must be at least 1"));
         }
+        for (key, value) in [("chunk_size", self.chunk_size), ("predictor_layers", self.predictor_layers)] {
+            if value > i32::MAX as usize {
+                return Err(ContextLmError::context(key, value, "must be at most 2147483647"));
+            }
+        }
         if self.encoder_layers > spec.layers {
             let fix = format!("must be at most the backbone's number of layers, {}", spec.layers);
             return Err(ContextLmError::context("encoder_layers", self.encoder_layers, fix));

@@ -33,6 +33,7 @@ mod counts;
 mod error;
 mod latent;
 mod model;
+mod tensors;
 
 pub use any_backbone::{AnyBackbone, BackboneConfig};
 pub use burn::module::Module;
@@ -40,7 +41,8 @@ pub use burn::tensor::{Device, Int, Tensor};
 pub use config::ContextLmConfig;
 pub use context_config::{ContextConfig, InitialContextKind, PredictorPositions, Source};
 pub use contextlm_backbone::{
-    Backbone, BackboneError, BackboneSpec, BlockConfig, Gpt2Config, GptNeoXConfig, Init, Positions,
+    Backbone, BackboneError, BackboneSpec, BlockConfig, Gpt2Config, GptNeoXConfig, Init, Positions, TensorLayout,
+    TensorName, TensorNames,
 };
 pub use contextlm_decoder::{Fusion, FusionKind, TokenDecoder};
 pub use contextlm_embedding::{ChunkGrid, ContextEmbedding, Pooling, position_rule};
@@ -51,3 +53,4 @@ pub use counts::{FlopsPerToken, Parameters};
 pub use error::ContextLmError;
 pub use latent::LatentLoss;
 pub use model::{ContextLm, ContextPath, Loss, LossOptions};
+pub use tensors::{ModelTensor, ModulePath};
