@@ -1,0 +1,185 @@
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use flate2::bufread::MultiGzDecoder;
+use serde_json::Value;
+
+use crate::format::{Compression, KNOWN, Layout, format_of};
+use crate::json_text::{kind, value_of};
+use crate::lines::{Line, read_line};
+use crate::{DataError, Document, find_files};
+
+/// How files are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadOptions {
+    /// The key of a JSON line that holds the text. Default: `text`.
+    pub key: String,
+    /// A document, or a line of JSON, of more bytes is an error. Default: 1 GiB.
+    pub max_document_bytes: u64,
+}
+
+impl Default for ReadOptions {
+    fn default() -> Self {
+        Self { key: "text".into(), max_document_bytes: 1 << 30 }
+    }
+}
+
+/// The documents of files and folders, one after the other.
+///
+/// .txt, .md and .rs files are one document each; a .jsonl file has one a line, blank lines aside. Each may be compressed,
+/// with .gz or .zst behind its name. Not more than one document is held at a time.
+///
+/// A document that cannot be read is an `Err` item. The iterator can go on after it, with the next line if the file can
+/// still be read, else with the next file; whoever wants to stop at the first one stops there.
+///
+/// # Errors
+/// As [`find_files`], at once; as items: [`DataError::Io`], [`DataError::EmptyFile`], [`DataError::Damaged`],
+/// [`DataError::NotUtf8`], [`DataError::TooLong`], [`DataError::Json`], [`DataError::MissingKey`], [`DataError::NotAString`].
+pub fn read_documents(paths: &[PathBuf], options: &ReadOptions) -> Result<Documents, DataError> {
+    Ok(Documents {
+        files: find_files(paths)?.into_iter(),
+        current: None,
+        buffer: Vec::new(),
+        key: options.key.clone(),
+        limit: options.max_document_bytes,
+    })
+}
+
+/// The iterator of [`read_documents`].
+pub struct Documents {
+    files: std::vec::IntoIter<PathBuf>,
+    current: Option<OpenFile>,
+    buffer: Vec<u8>,
+    key: String,
+    limit: u64,
+}
+
+struct OpenFile {
+    path: Arc<Path>,
+    layout: Layout,
+    compression: Compression,
+    reader: Box<dyn BufRead + Send>,
+    /// The lines read so far.
+    line: u64,
+    /// Whether nothing was found in it yet.
+    empty: bool,
+}
+
+impl Iterator for Documents {
+    type Item = Result<Document, DataError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let Some(file) = &mut self.current else {
+                let path = self.files.next()?;
+                match OpenFile::open(&path) {
+                    Ok(file) => self.current = Some(file),
+                    Err(error) => return Some(Err(error)),
+                }
+                continue;
+            };
+            let found = match file.layout {
+                Layout::Whole => file.whole(self.limit).map(Some),
+                Layout::JsonLines => file.next_line(&mut self.buffer, &self.key, self.limit),
+            };
+            // What ends a file: its only document, its end, or that it cannot be read any further.
+            let done = file.layout == Layout::Whole
+                || matches!(
+                    found,
+                    Ok(None) | Err(DataError::Io { .. } | DataError::Damaged { .. } | DataError::EmptyFile { .. })
+                );
+            if done {
+                self.current = None;
+            }
+            if let Some(item) = found.transpose() {
+                return Some(item);
+            }
+        }
+    }
+}
+
+impl OpenFile {
+    fn open(path: &Path) -> Result<Self, DataError> {
+        let (layout, compression) =
+            format_of(path).ok_or_else(|| DataError::UnknownExtension { path: path.into(), known: KNOWN })?;
+        let io_error = |source| DataError::Io { path: path.into(), source };
+        let file = BufReader::with_capacity(1 << 16, File::open(path).map_err(io_error)?);
+        let mut reader: Box<dyn BufRead + Send> = match compression {
+            Compression::Plain => Box::new(file),
+            Compression::Gzip => Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(file))),
+            // The decoder refuses windows above 128 MiB by itself, so its memory is bounded.
+            Compression::Zstd => {
+                Box::new(BufReader::with_capacity(1 << 16, zstd::Decoder::with_buffer(file).map_err(io_error)?))
+            }
+        };
+        let start = reader.fill_buf().map_err(|error| read_error(path, compression, 1, error))?;
+        // A byte-order mark is no text.
+        let mark = if start.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
+        reader.consume(mark);
+        Ok(Self { path: path.into(), layout, compression, reader, line: 0, empty: true })
+    }
+
+    fn whole(&mut self, limit: u64) -> Result<Document, DataError> {
+        let mut bytes = Vec::new();
+        let read = self.reader.as_mut().take(limit.saturating_add(1)).read_to_end(&mut bytes);
+        if let Err(error) = read {
+            let line = 1 + newlines(&bytes);
+            return Err(read_error(&self.path, self.compression, line, error));
+        }
+        if bytes.is_empty() {
+            return Err(DataError::EmptyFile { path: self.path.to_path_buf() });
+        }
+        if bytes.len() as u64 > limit {
+            return Err(DataError::TooLong { path: self.path.to_path_buf(), line: 1, limit });
+        }
+        let text = String::from_utf8(bytes).map_err(|error| DataError::NotUtf8 {
+            path: self.path.to_path_buf(),
+            line: 1 + newlines(&error.as_bytes()[..error.utf8_error().valid_up_to()]),
+        })?;
+        Ok(Document { text, path: self.path.clone(), line: 1 })
+    }
+
+    fn next_line(&mut self, buffer: &mut Vec<u8>, key: &str, limit: u64) -> Result<Option<Document>, DataError> {
+        loop {
+            let line = self.line + 1;
+            let found = read_line(self.reader.as_mut(), buffer, limit)
+                .map_err(|error| read_error(&self.path, self.compression, line, error))?;
+            self.line = line;
+            match found {
+                Line::End if self.empty => return Err(DataError::EmptyFile { path: self.path.to_path_buf() }),
+                Line::End => return Ok(None),
+                Line::Whole if buffer.trim_ascii().is_empty() => continue,
+                _ => self.empty = false,
+            }
+            let path = || self.path.to_path_buf();
+            if found == Line::TooLong {
+                return Err(DataError::TooLong { path: path(), line, limit });
+            }
+            let json = std::str::from_utf8(buffer).map_err(|_| DataError::NotUtf8 { path: path(), line })?;
+            let value = value_of(json, key).map_err(|reason| DataError::Json { path: path(), line, reason })?;
+            return match value {
+                Some(Value::String(text)) => Ok(Some(Document { text, path: self.path.clone(), line })),
+                Some(other) => {
+                    Err(DataError::NotAString { path: path(), line, key: key.to_owned(), found: kind(&other) })
+                }
+                None => Err(DataError::MissingKey { path: path(), line, key: key.to_owned() }),
+            };
+        }
+    }
+}
+
+fn newlines(bytes: &[u8]) -> u64 {
+    bytes.iter().filter(|&&byte| byte == b'\n').count() as u64
+}
+
+fn read_error(path: &Path, compression: Compression, line: u64, error: io::Error) -> DataError {
+    match compression {
+        Compression::Plain => DataError::Io { path: path.into(), source: error },
+        _ => DataError::Damaged { path: path.into(), line, reason: error.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,57 @@
+use std::ffi::OsStr;
+use std::path::Path;
+
+/// The extensions that are read, for messages.
+pub(crate) const KNOWN: &str = ".txt, .md, .rs, .jsonl, each also with .gz or .zst";
+
+/// How a file holds its documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// The file is one document.
+    Whole,
+    /// Every line is a JSON object that holds one.
+    JsonLines,
+}
+
+/// How a file is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compression {
+    Plain,
+    Gzip,
+    Zstd,
+}
+
+/// What the name of a file says about its content; `None` where it says nothing that is known.
+pub(crate) fn format_of(path: &Path) -> Option<(Layout, Compression)> {
+    let (compression, rest) = match extension(path)?.as_str() {
+        "gz" => (Compression::Gzip, path.with_extension("")),
+        "zst" => (Compression::Zstd, path.with_extension("")),
+        _ => (Compression::Plain, path.to_path_buf()),
+    };
+    let layout = match extension(&rest)?.as_str() {
+        "txt" | "md" | "rs" => Layout::Whole,
+        "jsonl" => Layout::JsonLines,
+        _ => return None,
+    };
+    Some((layout, compression))
+}
+
+fn extension(path: &Path) -> Option<String> {
+    path.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_say_what_is_inside() {
+        let of = |name: &str| format_of(Path::new(name));
+        assert_eq!(of("a.txt"), Some((Layout::Whole, Compression::Plain)));
+        assert_eq!(of("dir.jsonl/a.b.MD.gz"), Some((Layout::Whole, Compression::Gzip)));
+        assert_eq!(of("a.jsonl.zst"), Some((Layout::JsonLines, Compression::Zstd)));
+        for unknown in ["a", ".txt", "a.gz", "a.pdf", "a.txt.bz2", "a.gz.txt.gz.zst", "txt.zst"] {
+            assert_eq!(of(unknown), None, "{unknown}");
+        }
+    }
+}

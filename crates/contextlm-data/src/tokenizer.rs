@@ -1,0 +1,180 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use tokenizers::{AddedToken, ModelWrapper};
+
+use crate::guard::guard;
+use crate::pieces::{can_cut, pieces};
+use crate::train_tokenizer::train;
+use crate::{DataError, Document};
+
+/// The end-of-text tokens that are looked for, in this order: of GPT-2, Pythia and Qwen; Llama 3; Llama and Mistral; Gemma.
+const END_OF_TEXT: [&str; 4] = ["<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>"];
+
+/// A `tokenizer.json` as language models are trained with: text to ids and back, with no special token ever added.
+///
+/// Text that spells a special token is encoded as the plain text that it is, so that only the program can put special
+/// tokens into a sequence. Truncation and padding that a file may ask for are left out.
+#[derive(Clone, Debug)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    end_of_text: Option<u32>,
+    vocab_size: usize,
+    can_cut: bool,
+}
+
+impl Tokenizer {
+    /// Reads a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// [`DataError::Io`]; [`DataError::TokenizerFile`] if it is none, or one that encodes by chance (BPE dropout).
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, DataError> {
+        let path = path.as_ref();
+        let bytes = fs::read(path).map_err(|source| DataError::Io { path: path.into(), source })?;
+        guard(|| tokenizers::Tokenizer::from_bytes(bytes))
+            .and_then(Self::new)
+            .map_err(|reason| DataError::TokenizerFile { path: path.into(), reason })
+    }
+
+    /// Trains a byte-level BPE like GPT-2's on the documents, with `<|endoftext|>` as its only special token.
+    ///
+    /// `vocab_size` counts the 256 bytes and the end of text too; a short text may give fewer. Pairs seen only once are
+    /// not merged. The first GiB of text is used, nothing after it is read. The same documents give the same tokenizer.
+    ///
+    /// # Errors
+    /// [`DataError::VocabularySize`], the first error of the documents, [`DataError::Tokenizer`].
+    pub fn train<I>(documents: I, vocab_size: usize) -> Result<Self, DataError>
+    where
+        I: IntoIterator<Item = Result<Document, DataError>>,
+        I::IntoIter: Send,
+    {
+        Self::new(train(documents.into_iter(), vocab_size, END_OF_TEXT[0])?).map_err(failed)
+    }
+
+    fn new(mut inner: tokenizers::Tokenizer) -> Result<Self, String> {
+        if let ModelWrapper::BPE(bpe) = inner.get_model()
+            && bpe.dropout.is_some_and(|dropout| dropout > 0.0)
+        {
+            return Err("model.dropout is set, which encodes by chance; set it to null".into());
+        }
+        inner.with_truncation(None).map_err(|error| error.to_string())?;
+        inner.with_padding(None);
+        inner.set_encode_special_tokens(true);
+        let end_of_text = END_OF_TEXT.iter().find(|token| inner.token_to_id(token).is_some());
+        let largest = inner.get_vocab(true).into_values().max();
+        let vocab_size = largest.map_or(0, |id| id as usize + 1);
+        let tokenizer = Self { can_cut: can_cut(&inner), inner, end_of_text: None, vocab_size };
+        Ok(match end_of_text {
+            Some(token) => tokenizer.mark_end_of_text(token),
+            None => tokenizer,
+        })
+    }
+
+    /// The same tokenizer with another end-of-text token, one of its vocabulary.
+    ///
+    /// # Errors
+    /// [`DataError::NoEndOfText`] if the vocabulary has no such token.
+    pub fn with_end_of_text(self, token: &str) -> Result<Self, DataError> {
+        if self.inner.token_to_id(token).is_none() {
+            return Err(DataError::NoEndOfText { looked_for: token.to_owned() });
+        }
+        Ok(self.mark_end_of_text(token))
+    }
+
+    fn mark_end_of_text(mut self, token: &str) -> Self {
+        self.end_of_text = self.inner.token_to_id(token);
+        // A file may have it as an ordinary token, which text could then spell.
+        if !self.inner.get_added_vocabulary().is_special_token(token) {
+            self.inner.add_special_tokens(&[AddedToken::from(token, true)]);
+        }
+        self
+    }
+
+    /// Writes the tokenizer as a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// [`DataError::TokenizerFile`].
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), DataError> {
+        let path: PathBuf = path.as_ref().into();
+        self.inner.save(&path, false).map_err(|error| DataError::TokenizerFile { path, reason: error.to_string() })
+    }
+
+    /// The ids of a text, without any special token.
+    ///
+    /// # Errors
+    /// [`DataError::Tokenizer`].
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, DataError> {
+        let mut ids = Vec::new();
+        for piece in self.pieces(text) {
+            ids.append(&mut self.encode_piece(piece)?);
+        }
+        Ok(ids)
+    }
+
+    /// As [`encode`](Self::encode) of each text, on all threads of rayon's pool.
+    ///
+    /// # Errors
+    /// [`DataError::Tokenizer`].
+    pub fn encode_batch(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>, DataError> {
+        let pieces: Vec<_> =
+            texts.iter().enumerate().flat_map(|(n, text)| self.pieces(text).map(move |piece| (n, piece))).collect();
+        let encoded = pieces.par_iter().map(|(_, piece)| self.encode_piece(piece)).collect::<Result<Vec<_>, _>>()?;
+        let mut ids = vec![Vec::new(); texts.len()];
+        for ((n, _), mut piece) in pieces.into_iter().zip(encoded) {
+            ids[n].append(&mut piece);
+        }
+        Ok(ids)
+    }
+
+    fn pieces<'t>(&self, text: &'t str) -> Box<dyn Iterator<Item = &'t str> + 't> {
+        if self.can_cut { Box::new(pieces(text)) } else { Box::new(std::iter::once(text)) }
+    }
+
+    fn encode_piece(&self, text: &str) -> Result<Vec<u32>, DataError> {
+        let encoding = guard(|| self.inner.encode_fast(text, false)).map_err(failed)?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The text of the ids, special tokens spelled out. Bytes that are no UTF-8, of a character cut in two for example,
+    /// become U+FFFD.
+    ///
+    /// # Errors
+    /// [`DataError::UnknownToken`] for an id without a token, [`DataError::Tokenizer`].
+    pub fn decode(&self, ids: &[u32]) -> Result<String, DataError> {
+        if let Some(&id) = ids.iter().find(|&&id| self.inner.id_to_token(id).is_none()) {
+            return Err(DataError::UnknownToken { id, vocab_size: self.vocab_size });
+        }
+        guard(|| self.inner.decode(ids, false)).map_err(failed)
+    }
+
+    /// One more than the largest id: the smallest vocabulary of a model that can take every token.
+    pub fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+
+    /// The id that stands before every document.
+    ///
+    /// # Errors
+    /// [`DataError::NoEndOfText`] if none of the usual ones is there and [`with_end_of_text`](Self::with_end_of_text) named none.
+    pub fn end_of_text(&self) -> Result<u32, DataError> {
+        self.end_of_text.ok_or_else(|| DataError::NoEndOfText { looked_for: END_OF_TEXT.join(", ") })
+    }
+
+    /// The token of an id as the vocabulary spells it (byte-level tokens have Ġ for a space); `None` if there is none.
+    pub fn id_to_token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// The id of a token as the vocabulary spells it.
+    pub fn token_to_id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+}
+
+fn failed(reason: String) -> DataError {
+    DataError::Tokenizer { reason }
+}
+
+#[cfg(test)]
+mod tests;

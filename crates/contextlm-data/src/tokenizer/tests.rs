@@ -1,0 +1,175 @@
+use super::*;
+
+const TEXT: &str = "The chunk after the chunk is the next chunk; the token after the token is the next token.\n\
+                    <|endoftext|> is how a document ends, and <|endoftext|> is also eleven letters and four signs.\n";
+
+fn trained() -> Tokenizer {
+    Tokenizer::train([Ok(Document::new(TEXT.repeat(3)))], 320).unwrap()
+}
+
+#[test]
+fn any_text_comes_back() {
+    let tokenizer = trained();
+    let all: String = (0..=0x2FFFF).filter_map(char::from_u32).collect();
+    let odd = "\u{0}\u{feff} \r\n\t\u{a0}e\u{301}\u{1F468}\u{200D}\u{1F469}  <|endoftext|><|endoftext|> Ġ \u{10FFFF}";
+    for text in ["", " ", "\n\n", odd, &all, &odd.repeat(3000)] {
+        let ids = tokenizer.encode(text).unwrap();
+        assert_eq!(tokenizer.decode(&ids).unwrap(), text);
+        assert!(ids.iter().all(|&id| (id as usize) < tokenizer.vocab_size()));
+    }
+}
+
+#[test]
+fn a_spelled_special_token_is_plain_text() {
+    let tokenizer = trained();
+    let end = tokenizer.end_of_text().unwrap();
+    assert_eq!(tokenizer.id_to_token(end).as_deref(), Some("<|endoftext|>"));
+    for text in ["<|endoftext|>", "a<|endoftext|>b", " <|endoftext|>\n<|endoftext|>"] {
+        let ids = tokenizer.encode(text).unwrap();
+        assert!(ids.len() > 1 && !ids.contains(&end), "{text}: {ids:?}");
+        assert_eq!(tokenizer.decode(&ids).unwrap(), text);
+    }
+    // In training it was plain text too: its parts were learned as any others.
+    assert!(tokenizer.token_to_id("endoftext").is_some());
+    assert!(tokenizer.token_to_id("Ġ<|").is_some());
+    assert_eq!(tokenizer.decode(&[end]).unwrap(), "<|endoftext|>");
+}
+
+#[test]
+fn the_same_text_trains_the_same_tokenizer() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokenizer.json");
+    let text = |n: usize| format!("{n} words, word after word: {TEXT}");
+    let mut files = Vec::new();
+    for _ in 0..3 {
+        let documents = (0..200).map(|n| Ok(Document::new(text(n))));
+        Tokenizer::train(documents, 400).unwrap().save(&path).unwrap();
+        files.push(fs::read(&path).unwrap());
+    }
+    assert!(files[0] == files[1] && files[1] == files[2]);
+}
+
+#[test]
+fn a_saved_tokenizer_is_the_same_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokenizer.json");
+    let tokenizer = trained();
+    tokenizer.save(&path).unwrap();
+    let loaded = Tokenizer::from_file(&path).unwrap();
+    assert_eq!(loaded.vocab_size(), tokenizer.vocab_size());
+    assert_eq!(loaded.end_of_text().unwrap(), tokenizer.end_of_text().unwrap());
+    assert_eq!(loaded.encode(TEXT).unwrap(), tokenizer.encode(TEXT).unwrap());
+    let nowhere = tokenizer.save(folder.path().join("no/such/folder.json"));
+    assert!(matches!(nowhere, Err(DataError::TokenizerFile { .. })));
+}
+
+#[test]
+fn vocabulary_sizes() {
+    let train = |size| Tokenizer::train([Ok(Document::new(TEXT.repeat(3)))], size);
+    assert_eq!(train(257).unwrap().vocab_size(), 257);
+    assert_eq!(train(300).unwrap().vocab_size(), 300);
+    // The text has no more pairs to merge.
+    assert!((300..1000).contains(&train(1000).unwrap().vocab_size()));
+    for size in [0, 256, (1 << 20) + 1, usize::MAX] {
+        assert!(matches!(train(size), Err(DataError::VocabularySize { value, .. }) if value == size));
+    }
+}
+
+#[test]
+fn the_first_error_of_the_documents_ends_training() {
+    let items = [Ok(Document::new("a")), Err(DataError::NoPaths), Err(DataError::EmptyFile { path: "x".into() })];
+    assert!(matches!(Tokenizer::train(items, 300), Err(DataError::NoPaths)));
+}
+
+#[test]
+fn ids_without_a_token_are_errors() {
+    let tokenizer = trained();
+    let id = tokenizer.vocab_size() as u32;
+    assert!(matches!(tokenizer.decode(&[0, id]), Err(DataError::UnknownToken { id: found, .. }) if found == id));
+    assert!(tokenizer.decode(&[u32::MAX]).is_err());
+    assert_eq!(tokenizer.id_to_token(id), None);
+}
+
+/// The trained tokenizer's file after `edit`.
+fn edited(edit: impl Fn(String) -> String) -> Result<Tokenizer, DataError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokenizer.json");
+    trained().save(&path).unwrap();
+    let file = fs::read_to_string(&path).unwrap();
+    let changed = edit(file.clone());
+    assert_ne!(file, changed);
+    fs::write(&path, changed).unwrap();
+    Tokenizer::from_file(&path)
+}
+
+#[test]
+fn what_a_file_asks_for_beside_the_tokens_is_left_out() {
+    let cut = r#""truncation":{"direction":"Right","max_length":2,"strategy":"LongestFirst","stride":0}"#;
+    let pad = r#""padding":{"strategy":{"Fixed":500},"direction":"Right","pad_to_multiple_of":null,"pad_id":0,"pad_type_id":0,"pad_token":"x"}"#;
+    let tokenizer = edited(|file| file.replace(r#""truncation":null"#, cut).replace(r#""padding":null"#, pad)).unwrap();
+    assert_eq!(tokenizer.encode(TEXT).unwrap(), trained().encode(TEXT).unwrap());
+}
+
+#[test]
+fn an_end_of_text_that_the_file_has_as_ordinary_is_special() {
+    let tokenizer = edited(|file| file.replace(r#""special":true"#, r#""special":false"#)).unwrap();
+    assert_eq!(tokenizer.encode(TEXT).unwrap(), trained().encode(TEXT).unwrap());
+}
+
+#[test]
+fn without_end_of_text() {
+    let tokenizer = edited(|file| file.replace("<|endoftext|>", "<|other|>")).unwrap();
+    let error = tokenizer.end_of_text().unwrap_err().to_string();
+    assert!(error.contains("<|endoftext|>") && error.contains("</s>"), "{error}");
+    let tokenizer = tokenizer.with_end_of_text("<|other|>").unwrap();
+    assert_eq!(tokenizer.end_of_text().unwrap(), 0);
+    assert!(matches!(tokenizer.with_end_of_text("<|none|>"), Err(DataError::NoEndOfText { .. })));
+}
+
+#[test]
+fn files_that_are_no_tokenizer() {
+    assert!(matches!(Tokenizer::from_file("no/tokenizer.json"), Err(DataError::Io { .. })));
+    for bad in ["", "{}", "[]", "{\"version\":\"1.0\"}"] {
+        let error = edited(|_| bad.to_owned()).unwrap_err();
+        assert!(matches!(error, DataError::TokenizerFile { .. }), "{error}");
+        assert!(error.to_string().contains("tokenizer.json"), "{error}");
+    }
+    let error = edited(|file| file.replace(r#""dropout":null"#, r#""dropout":0.1"#)).unwrap_err();
+    assert!(error.to_string().contains("dropout"), "{error}");
+}
+
+/// Well-formed files that make the library panic: while it reads, encodes or decodes.
+#[test]
+fn senseless_files_are_errors_and_no_panics() {
+    let charsmap = r#""normalizer":{"type":"Precompiled","precompiled_charsmap":"AAAA"}"#;
+    let error = edited(|file| file.replace(r#""normalizer":null"#, charsmap)).unwrap_err().to_string();
+    assert!(error.contains("tokenizer.json") && error.contains("panicked"), "{error}");
+
+    let empty_pattern = r#""normalizer":{"type":"Replace","pattern":{"String":""},"content":"é"}"#;
+    let tokenizer = edited(|file| file.replace(r#""normalizer":null"#, empty_pattern)).unwrap();
+    assert!(matches!(tokenizer.encode("é é"), Err(DataError::Tokenizer { .. })));
+
+    let strip = r#""decoder":{"type":"Strip","content":"!","start":0,"stop":9000}"#;
+    let bytes = r#""decoder":{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true}"#;
+    let tokenizer = edited(|file| file.replace(bytes, strip)).unwrap();
+    assert!(matches!(tokenizer.decode(&[1]), Err(DataError::Tokenizer { .. })));
+}
+
+#[test]
+fn damaged_files_never_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokenizer.json");
+    trained().save(&path).unwrap();
+    let file = fs::read(&path).unwrap();
+    for at in (0..file.len()).step_by(7) {
+        for byte in [b'"', b'0', b'{', b','] {
+            let mut damaged = file.clone();
+            damaged[at] = byte;
+            fs::write(&path, &damaged).unwrap();
+            if let Ok(tokenizer) = Tokenizer::from_file(&path) {
+                let ids = tokenizer.encode("the chunk\n");
+                let _ = ids.map(|ids| tokenizer.decode(&ids));
+            }
+        }
+    }
+}
