@@ -39,6 +39,7 @@ pub struct AttentionConfig {
 
 /// Query, key and value projections as the family stores them.
 #[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant)] // a Linear is a few pointers; a box would cost an indirection to save none
 pub enum QueryKeyValue {
     /// One linear map, split after it.
     Fused(Linear),
