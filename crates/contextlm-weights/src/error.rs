@@ -1,0 +1,120 @@
+use std::io;
+use std::path::{Path, PathBuf};
+
+use contextlm_core::ContextLmError;
+use thiserror::Error;
+
+/// Why a model directory cannot be read.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum WeightsError {
+    /// A file cannot be read, or is not what its name says.
+    #[error("{path}: {reason}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The config is wrong.
+    #[error(transparent)]
+    Config(#[from] ContextLmError),
+    /// The config asks for more layers than the files can have.
+    #[error("{path}: {layers} layers, but the weights have {tensors} tensors in all; is it the config of these files?")]
+    Layers {
+        /// The config.
+        path: PathBuf,
+        /// Layers of backbone and predictor.
+        layers: usize,
+        /// Tensors in the files.
+        tensors: usize,
+    },
+    /// The tensors in the files are not those of the model.
+    #[error("{path}: the tensors are not those of the model: {}", list(problems))]
+    Tensors {
+        /// The model directory.
+        path: PathBuf,
+        /// Everything that is wrong, in no case empty.
+        problems: Vec<Problem>,
+    },
+}
+
+/// One thing that keeps files from being a model's.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The model has a tensor that the files do not have.
+    #[error("missing: {name} {shape:?}")]
+    Missing {
+        /// Its name.
+        name: String,
+        /// Its shape in a file.
+        shape: Vec<usize>,
+    },
+    /// The files have a tensor that the model does not have.
+    #[error("unexpected: {name} in {file}")]
+    Unexpected {
+        /// Its name.
+        name: String,
+        /// The file that has it.
+        file: String,
+    },
+    /// A tensor has another shape.
+    #[error("wrong shape: {name} is {found:?} and should be {expected:?}")]
+    Shape {
+        /// Its name.
+        name: String,
+        /// The shape that the model needs.
+        expected: Vec<usize>,
+        /// The shape in the file.
+        found: Vec<usize>,
+    },
+    /// A tensor's values are not of a type that can be read.
+    #[error("wrong type: {name} is {found} and should be F32, F16 or BF16")]
+    Type {
+        /// Its name.
+        name: String,
+        /// The type in the file.
+        found: String,
+    },
+    /// The head of a tied model differs from the embedding that it should be.
+    #[error("not tied: {name} differs from {embedding}; a head of its own needs tie_word_embeddings = false")]
+    Head {
+        /// The head's name.
+        name: String,
+        /// The embedding's name.
+        embedding: String,
+    },
+    /// Two shards have the same tensor.
+    #[error("twice: {name} is in {first} and in {second}")]
+    Twice {
+        /// Its name.
+        name: String,
+        /// A file that has it.
+        first: String,
+        /// Another one.
+        second: String,
+    },
+    /// The index says of a tensor that it is in a shard that does not have it.
+    #[error("not where the index says: {name} is not in {file}")]
+    NotInShard {
+        /// Its name.
+        name: String,
+        /// The shard of the index.
+        file: String,
+    },
+}
+
+impl WeightsError {
+    pub(crate) fn file(path: &Path, reason: impl ToString) -> Self {
+        Self::File { path: path.into(), reason: reason.to_string() }
+    }
+
+    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self::file(path, error)
+    }
+}
+
+fn list(problems: &[Problem]) -> String {
+    problems.iter().map(|problem| format!("\n  {problem}")).collect()
+}

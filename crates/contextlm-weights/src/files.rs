@@ -1,0 +1,76 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::Path;
+
+use crate::header::{Stored, read_header};
+use crate::index::read_index;
+use crate::{Problem, WeightsError};
+
+/// The files of a model directory with all their tensors.
+#[derive(Debug)]
+pub(crate) struct ModelFiles {
+    /// Names and handles.
+    pub(crate) files: Vec<(String, File)>,
+    /// Name to number of file and place in it.
+    pub(crate) tensors: BTreeMap<String, (usize, Stored)>,
+}
+
+impl ModelFiles {
+    /// Opens `model.safetensors`, or else the shards of `model.safetensors.index.json`, and reads the headers.
+    pub(crate) fn open(dir: &Path) -> Result<Self, WeightsError> {
+        let there = |name: &str| dir.join(name).try_exists().unwrap_or(false);
+        let (single, index) = ("model.safetensors", "model.safetensors.index.json");
+        if there(single) {
+            Self::open_all(dir, vec![single.into()], None)
+        } else if there(index) {
+            let shards = read_index(&dir.join(index))?;
+            let names: BTreeSet<String> = shards.values().cloned().collect();
+            Self::open_all(dir, names.into_iter().collect(), Some(&shards))
+        } else if there("pytorch_model.bin") {
+            let reason = "a pickle file can run any code and is never read; save the model as safetensors";
+            Err(WeightsError::file(&dir.join("pytorch_model.bin"), reason))
+        } else {
+            Err(WeightsError::file(dir, format!("there is neither {single} nor {index} in it")))
+        }
+    }
+
+    fn open_all(
+        dir: &Path,
+        names: Vec<String>,
+        index: Option<&BTreeMap<String, String>>,
+    ) -> Result<Self, WeightsError> {
+        let mut all = Self { files: Vec::new(), tensors: BTreeMap::new() };
+        let mut problems = Vec::new();
+        for (number, file_name) in names.into_iter().enumerate() {
+            let path = dir.join(&file_name);
+            let file = open_file(&path, u64::MAX)?;
+            for (name, stored) in read_header(&file).map_err(WeightsError::io(&path))? {
+                if let Some((first, _)) = all.tensors.insert(name.clone(), (number, stored)) {
+                    let first = all.files[first].0.clone();
+                    problems.push(Problem::Twice { name, first, second: file_name.clone() });
+                } else if index.is_some_and(|index| index.get(&name) != Some(&file_name)) {
+                    problems.push(Problem::Unexpected { name, file: file_name.clone() });
+                }
+            }
+            all.files.push((file_name, file));
+        }
+        for (name, shard) in index.into_iter().flatten() {
+            if all.tensors.get(name).is_none_or(|(number, _)| all.files[*number].0 != *shard) {
+                problems.push(Problem::NotInShard { name: name.clone(), file: shard.clone() });
+            }
+        }
+        if problems.is_empty() { Ok(all) } else { Err(WeightsError::Tensors { path: dir.into(), problems }) }
+    }
+}
+
+/// Opens a regular file of at most `limit` bytes; a pipe or a device could be read for ever.
+pub(crate) fn open_file(path: &Path, limit: u64) -> Result<File, WeightsError> {
+    let found = std::fs::metadata(path).map_err(WeightsError::io(path))?;
+    if !found.is_file() {
+        return Err(WeightsError::file(path, "not a file"));
+    }
+    if found.len() > limit {
+        return Err(WeightsError::file(path, format!("{} bytes, at most {limit} are read", found.len())));
+    }
+    File::open(path).map_err(WeightsError::io(path))
+}

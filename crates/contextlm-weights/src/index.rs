@@ -1,0 +1,32 @@
+use std::collections::BTreeMap;
+use std::path::{Component, Path};
+
+use serde::Deserialize;
+
+use crate::WeightsError;
+use crate::files::open_file;
+use crate::unique::UniqueMap;
+
+/// As much as the format allows for a header, which lists the same names.
+const MAX_INDEX: u64 = 100_000_000;
+
+#[derive(Deserialize)]
+struct Index {
+    weight_map: UniqueMap<String>,
+}
+
+/// Reads `model.safetensors.index.json`: which tensor is in which file of the same folder.
+pub(crate) fn read_index(path: &Path) -> Result<BTreeMap<String, String>, WeightsError> {
+    let file = open_file(path, MAX_INDEX)?;
+    let Index { weight_map: UniqueMap(shards) } = serde_json::from_reader(std::io::BufReader::new(file))
+        .map_err(|error| WeightsError::file(path, format!("index: {error}")))?;
+    for (name, shard) in &shards {
+        let mut parts = Path::new(shard).components();
+        let plain = matches!((parts.next(), parts.next()), (Some(Component::Normal(part)), None) if part == &**shard);
+        if !plain || shard.contains(['/', '\\', '\0']) {
+            let reason = format!("weight_map.{name} = {shard:?}: must be the name of a file in the same folder");
+            return Err(WeightsError::file(path, reason));
+        }
+    }
+    Ok(shards)
+}

@@ -1,0 +1,30 @@
+//! Reads model directories: a plain Hugging Face one (GPT-2, GPT-NeoX/Pythia), or a ContextLM's own.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let device = contextlm_device::device("cpu")?;
+//! let loaded = contextlm_weights::load("pythia-410m", &device)?;
+//! println!("{} parameters", loaded.model.parameters().total);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A directory has `config.json` and `model.safetensors`, or shards of it and `model.safetensors.index.json`.
+//! Reading is strict: every tensor of the model must be there in its shape, and nothing that the model has no use
+//! for, but buffers that old files are known to carry. Whatever is wrong is reported at once. Files hold f32, f16
+//! or bf16; parameters become the device's default float type, f32 unless that was changed.
+//!
+//! Files are not trusted: sizes and offsets are checked against the file's length before anything is reserved for
+//! them. They are read a piece at a time, so that the memory needed beside the model is that of one tensor.
+
+mod error;
+mod files;
+mod header;
+mod index;
+mod load;
+mod plan;
+mod unique;
+mod values;
+
+pub use error::{Problem, WeightsError};
+pub use load::{Loaded, load, load_into};

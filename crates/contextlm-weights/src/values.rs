@@ -1,0 +1,104 @@
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+
+use half::{bf16, f16};
+use safetensors::Dtype;
+
+use crate::header::Stored;
+
+/// Values that are read at once: enough to make the calls cheap, and a piece of a matrix that stays in the cache.
+const PIECE: usize = 1 << 18;
+
+/// The values of a tensor as f32, in order, a piece at a time.
+pub(crate) struct Values<'a> {
+    file: &'a File,
+    dtype: Dtype,
+    at: u64,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Values<'a> {
+    /// # Panics
+    /// Never, but [`read`](Self::read) fails unless the type [is one of floats](is_float).
+    pub(crate) fn new(file: &'a File, tensor: &Stored) -> Self {
+        Self { file, dtype: tensor.dtype, at: tensor.start, bytes: Vec::new() }
+    }
+
+    /// Appends the next values.
+    pub(crate) fn read(&mut self, count: usize, into: &mut Vec<f32>) -> io::Result<()> {
+        self.bytes.resize(count * self.dtype.bitsize() / 8, 0);
+        self.file.seek(SeekFrom::Start(self.at))?;
+        self.file.read_exact(&mut self.bytes)?;
+        self.at += self.bytes.len() as u64;
+        match self.dtype {
+            Dtype::F32 => into.extend(words(&self.bytes).map(f32::from_le_bytes)),
+            Dtype::F16 => into.extend(words(&self.bytes).map(|word| f16::from_le_bytes(word).to_f32())),
+            Dtype::BF16 => into.extend(words(&self.bytes).map(|word| bf16::from_le_bytes(word).to_f32())),
+            other => {
+                return Err(io::Error::new(io::ErrorKind::Unsupported, format!("{other:?} are no floats to read")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the values of a type can be read.
+pub(crate) fn is_float(dtype: Dtype) -> bool {
+    matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16)
+}
+
+/// All values of a tensor in order.
+pub(crate) fn read(file: &File, tensor: &Stored) -> io::Result<Vec<f32>> {
+    let (count, mut values) = (tensor.len(), Values::new(file, tensor));
+    let mut all = Vec::with_capacity(count);
+    while all.len() < count {
+        values.read(PIECE.min(count - all.len()), &mut all)?;
+    }
+    Ok(all)
+}
+
+/// The values of a matrix [rows, columns] in the order of its transpose.
+pub(crate) fn read_transposed(file: &File, tensor: &Stored, rows: usize, columns: usize) -> io::Result<Vec<f32>> {
+    let mut values = Values::new(file, tensor);
+    let mut all = vec![0.0; rows * columns];
+    let (at_once, mut piece) = ((PIECE / columns.max(1)).clamp(1, rows.max(1)), Vec::new());
+    let mut from = 0;
+    while from < rows && columns > 0 {
+        let here = at_once.min(rows - from);
+        piece.clear();
+        values.read(here * columns, &mut piece)?;
+        // Column by column, so that what is written lies side by side.
+        for column in 0..columns {
+            let target = &mut all[column * rows + from..][..here];
+            for (row, value) in target.iter_mut().enumerate() {
+                *value = piece[row * columns + column];
+            }
+        }
+        from += here;
+    }
+    Ok(all)
+}
+
+/// Whether two tensors of the same shape have the same values.
+pub(crate) fn equal(first: (&File, &Stored), second: (&File, &Stored)) -> io::Result<bool> {
+    let (mut left, mut right) = (Values::new(first.0, first.1), Values::new(second.0, second.1));
+    let (mut a, mut b) = (Vec::new(), Vec::new());
+    let mut remaining = first.1.len();
+    while remaining > 0 {
+        let count = PIECE.min(remaining);
+        a.clear();
+        b.clear();
+        left.read(count, &mut a)?;
+        right.read(count, &mut b)?;
+        if a.iter().zip(&b).any(|(a, b)| a.to_bits() != b.to_bits()) {
+            return Ok(false);
+        }
+        remaining -= count;
+    }
+    Ok(true)
+}
+
+/// Words of N bytes.
+fn words<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> {
+    bytes.as_chunks::<N>().0.iter().copied()
+}

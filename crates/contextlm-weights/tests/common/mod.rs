@@ -1,0 +1,142 @@
+//! What the tests share: model directories to write, parameters to look at.
+#![allow(dead_code)] // every test file uses its part
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn::module::{ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Tensor, TensorData};
+use contextlm_core::{ContextLm, Device, Int, Module, ModulePath, TensorLayout};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+
+/// Shape and values.
+pub type Values = (Vec<usize>, Vec<f32>);
+
+pub fn cpu() -> Device {
+    contextlm_device::device("cpu").unwrap()
+}
+
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+/// All tensors of a file of f32 (or i32) values.
+pub fn read_file(path: &Path) -> BTreeMap<String, Values> {
+    let bytes = fs::read(path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let values = |view: &TensorView<'_>| -> Vec<f32> {
+        let words = view.data().as_chunks::<4>().0.iter();
+        match view.dtype() {
+            Dtype::I32 => words.map(|word| i32::from_le_bytes(*word) as f32).collect(),
+            Dtype::F32 => words.map(|word| f32::from_le_bytes(*word)).collect(),
+            other => panic!("{other:?}"),
+        }
+    };
+    file.tensors().iter().map(|(name, view)| (name.clone(), (view.shape().to_vec(), values(view)))).collect()
+}
+
+/// Writes f32 tensors.
+pub fn write_file(path: &Path, tensors: &BTreeMap<String, Values>) {
+    write_as(path, tensors, Dtype::F32, |value| value.to_le_bytes().to_vec());
+}
+
+/// Writes tensors of any type.
+pub fn write_as(path: &Path, tensors: &BTreeMap<String, Values>, dtype: Dtype, bytes: impl Fn(&f32) -> Vec<u8>) {
+    let data: BTreeMap<_, Vec<u8>> =
+        tensors.iter().map(|(name, (_, values))| (name, values.iter().flat_map(&bytes).collect())).collect();
+    let views = tensors
+        .iter()
+        .map(|(name, (shape, _))| (name.clone(), TensorView::new(dtype, shape.clone(), &data[name]).unwrap()));
+    fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
+}
+
+/// A directory with a fixture's config and the given tensors.
+pub fn directory(of: &str, tensors: &BTreeMap<String, Values>) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::copy(fixture(of).join("config.json"), dir.path().join("config.json")).unwrap();
+    write_file(&dir.path().join("model.safetensors"), tensors);
+    dir
+}
+
+/// A fixture's tensors.
+pub fn tensors_of(name: &str) -> BTreeMap<String, Values> {
+    read_file(&fixture(name).join("model.safetensors"))
+}
+
+/// Every parameter by its path.
+pub fn parameters(model: &ContextLm) -> BTreeMap<String, Values> {
+    let mut collect = Collect { path: ModulePath::default(), get: &|_, param| Some(param), found: BTreeMap::new() };
+    model.visit(&mut collect);
+    collect.found
+}
+
+/// Walks through a model and collects what `get` makes of its parameters, flattened.
+pub struct Collect<'a> {
+    pub path: ModulePath,
+    pub get: &'a dyn Fn(&str, TensorData) -> Option<TensorData>,
+    pub found: BTreeMap<String, Values>,
+}
+
+impl ModuleVisitor for Collect<'_> {
+    fn visit_float<const R: usize>(&mut self, param: &Param<Tensor<R>>) {
+        let path = self.path.path();
+        if let Some(data) = (self.get)(&path, param.val().into_data()) {
+            let shape = param.dims().to_vec();
+            self.found.insert(path, (shape, data.to_vec().unwrap()));
+        }
+    }
+
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.enter(name, container_type);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.exit();
+    }
+}
+
+/// Gives every parameter values of its own: between -0.5 and 0.5, from a hash of path and index.
+pub struct Scramble(pub ModulePath);
+
+impl ModuleMapper for Scramble {
+    fn map_float<const R: usize>(&mut self, param: Param<Tensor<R>>) -> Param<Tensor<R>> {
+        let path = self.0.path();
+        let seed = path.bytes().fold(17_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        param.map(|tensor| {
+            let shape = tensor.dims();
+            let value = |i: usize| {
+                let mixed = (seed ^ i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                ((mixed >> 40) as f32) / (1 << 24) as f32 - 0.5
+            };
+            let values: Vec<f32> = (0..shape.iter().product()).map(value).collect();
+            Tensor::from_data(TensorData::new(values, shape), &tensor.device())
+        })
+    }
+
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.0.enter(name, container_type);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.0.exit();
+    }
+}
+
+/// A matrix with its rows and columns exchanged, where the layout says so.
+pub fn laid_out((shape, values): &Values, layout: TensorLayout) -> Values {
+    match (layout, &shape[..]) {
+        (TensorLayout::Transposed, &[rows, columns]) => {
+            let at = |i: usize| values[(i % rows) * columns + i / rows];
+            (vec![columns, rows], (0..values.len()).map(at).collect())
+        }
+        _ => (shape.clone(), values.clone()),
+    }
+}
+
+/// Logits of a few tokens.
+pub fn logits(model: &ContextLm) -> Vec<f32> {
+    let tokens = Tensor::<2, Int>::from_ints([[3, 1, 4, 1, 5, 9, 2, 6, 5], [2, 7, 1, 8, 2, 8, 1, 8, 2]], &cpu());
+    model.forward(tokens).into_data().to_vec().unwrap()
+}
