@@ -17,6 +17,8 @@
 //! Files are not trusted: sizes and offsets are checked against the file's length before anything is reserved for
 //! them. They are read a piece at a time, so that the memory needed beside the model is that of one tensor.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod error;
 mod files;
 mod header;

@@ -32,6 +32,7 @@ pub fn load(dir: impl AsRef<Path>, device: &Device) -> Result<Loaded, WeightsErr
     let path = dir.join("config.json");
     open_file(&path, MAX_CONFIG)?;
     let config = ContextLmConfig::from_file(&path)?;
+    config.validate()?;
     let files = ModelFiles::open(dir)?;
 
     // A block is an allocation before it has weights, and a config can ask for any number of them.

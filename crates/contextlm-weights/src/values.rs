@@ -102,3 +102,40 @@ pub(crate) fn equal(first: (&File, &Stored), second: (&File, &Stored)) -> io::Re
 fn words<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> {
     bytes.as_chunks::<N>().0.iter().copied()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    /// A file with a matrix of bf16, which 0..256 fit exactly, behind some other bytes.
+    fn matrix(rows: usize, columns: usize) -> (File, Stored, Vec<f32>) {
+        let values: Vec<f32> = (0..rows * columns).map(|i| ((i * 31 + i / 977) % 256) as f32).collect();
+        let mut bytes = vec![9; 16];
+        bytes.extend(values.iter().flat_map(|&value| bf16::from_f32(value).to_le_bytes()));
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes).unwrap();
+        (file, Stored { dtype: Dtype::BF16, shape: vec![rows, columns], start: 16 }, values)
+    }
+
+    #[test]
+    fn a_tensor_of_many_pieces_is_read_whole_and_transposed() {
+        for (rows, columns) in [(1000, 701), (3, PIECE + 1), (PIECE + 1, 2), (0, 5), (5, 0)] {
+            let (file, stored, values) = matrix(rows, columns);
+            assert_eq!(read(&file, &stored).unwrap(), values);
+            let transposed = read_transposed(&file, &stored, rows, columns).unwrap();
+            let expected: Vec<f32> = (0..rows * columns).map(|i| values[(i % rows) * columns + i / rows]).collect();
+            assert!(transposed == expected, "{rows} x {columns}");
+        }
+    }
+
+    #[test]
+    fn equality_sees_the_last_value() {
+        let ((file, stored, _), (mut other, _, _)) = (matrix(1000, 701), matrix(1000, 701));
+        assert!(equal((&file, &stored), (&other, &stored)).unwrap());
+        other.seek(SeekFrom::End(-1)).unwrap();
+        other.write_all(&[0xff]).unwrap();
+        assert!(!equal((&file, &stored), (&other, &stored)).unwrap());
+    }
+}

@@ -12,18 +12,18 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
 /// Shape and values.
-pub type Values = (Vec<usize>, Vec<f32>);
+pub(crate) type Values = (Vec<usize>, Vec<f32>);
 
-pub fn cpu() -> Device {
+pub(crate) fn cpu() -> Device {
     contextlm_device::device("cpu").unwrap()
 }
 
-pub fn fixture(name: &str) -> PathBuf {
+pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
 /// All tensors of a file of f32 (or i32) values.
-pub fn read_file(path: &Path) -> BTreeMap<String, Values> {
+pub(crate) fn read_file(path: &Path) -> BTreeMap<String, Values> {
     let bytes = fs::read(path).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let values = |view: &TensorView<'_>| -> Vec<f32> {
@@ -38,12 +38,12 @@ pub fn read_file(path: &Path) -> BTreeMap<String, Values> {
 }
 
 /// Writes f32 tensors.
-pub fn write_file(path: &Path, tensors: &BTreeMap<String, Values>) {
+pub(crate) fn write_file(path: &Path, tensors: &BTreeMap<String, Values>) {
     write_as(path, tensors, Dtype::F32, |value| value.to_le_bytes().to_vec());
 }
 
 /// Writes tensors of any type.
-pub fn write_as(path: &Path, tensors: &BTreeMap<String, Values>, dtype: Dtype, bytes: impl Fn(&f32) -> Vec<u8>) {
+pub(crate) fn write_as(path: &Path, tensors: &BTreeMap<String, Values>, dtype: Dtype, bytes: impl Fn(&f32) -> Vec<u8>) {
     let data: BTreeMap<_, Vec<u8>> =
         tensors.iter().map(|(name, (_, values))| (name, values.iter().flat_map(&bytes).collect())).collect();
     let views = tensors
@@ -53,7 +53,7 @@ pub fn write_as(path: &Path, tensors: &BTreeMap<String, Values>, dtype: Dtype, b
 }
 
 /// A directory with a fixture's config and the given tensors.
-pub fn directory(of: &str, tensors: &BTreeMap<String, Values>) -> tempfile::TempDir {
+pub(crate) fn directory(of: &str, tensors: &BTreeMap<String, Values>) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     fs::copy(fixture(of).join("config.json"), dir.path().join("config.json")).unwrap();
     write_file(&dir.path().join("model.safetensors"), tensors);
@@ -61,31 +61,27 @@ pub fn directory(of: &str, tensors: &BTreeMap<String, Values>) -> tempfile::Temp
 }
 
 /// A fixture's tensors.
-pub fn tensors_of(name: &str) -> BTreeMap<String, Values> {
+pub(crate) fn tensors_of(name: &str) -> BTreeMap<String, Values> {
     read_file(&fixture(name).join("model.safetensors"))
 }
 
 /// Every parameter by its path.
-pub fn parameters(model: &ContextLm) -> BTreeMap<String, Values> {
-    let mut collect = Collect { path: ModulePath::default(), get: &|_, param| Some(param), found: BTreeMap::new() };
+pub(crate) fn parameters(model: &ContextLm) -> BTreeMap<String, Values> {
+    let mut collect = Collect::default();
     model.visit(&mut collect);
     collect.found
 }
 
-/// Walks through a model and collects what `get` makes of its parameters, flattened.
-pub struct Collect<'a> {
-    pub path: ModulePath,
-    pub get: &'a dyn Fn(&str, TensorData) -> Option<TensorData>,
-    pub found: BTreeMap<String, Values>,
+#[derive(Default)]
+struct Collect {
+    path: ModulePath,
+    found: BTreeMap<String, Values>,
 }
 
-impl ModuleVisitor for Collect<'_> {
+impl ModuleVisitor for Collect {
     fn visit_float<const R: usize>(&mut self, param: &Param<Tensor<R>>) {
-        let path = self.path.path();
-        if let Some(data) = (self.get)(&path, param.val().into_data()) {
-            let shape = param.dims().to_vec();
-            self.found.insert(path, (shape, data.to_vec().unwrap()));
-        }
+        let values = param.val().into_data().try_to_vec().unwrap();
+        self.found.insert(self.path.path(), (param.dims().to_vec(), values));
     }
 
     fn enter_module(&mut self, name: &str, container_type: &str) {
@@ -98,7 +94,7 @@ impl ModuleVisitor for Collect<'_> {
 }
 
 /// Gives every parameter values of its own: between -0.5 and 0.5, from a hash of path and index.
-pub struct Scramble(pub ModulePath);
+pub(crate) struct Scramble(pub(crate) ModulePath);
 
 impl ModuleMapper for Scramble {
     fn map_float<const R: usize>(&mut self, param: Param<Tensor<R>>) -> Param<Tensor<R>> {
@@ -125,7 +121,7 @@ impl ModuleMapper for Scramble {
 }
 
 /// A matrix with its rows and columns exchanged, where the layout says so.
-pub fn laid_out((shape, values): &Values, layout: TensorLayout) -> Values {
+pub(crate) fn laid_out((shape, values): &Values, layout: TensorLayout) -> Values {
     match (layout, &shape[..]) {
         (TensorLayout::Transposed, &[rows, columns]) => {
             let at = |i: usize| values[(i % rows) * columns + i / rows];
@@ -136,7 +132,7 @@ pub fn laid_out((shape, values): &Values, layout: TensorLayout) -> Values {
 }
 
 /// Logits of a few tokens.
-pub fn logits(model: &ContextLm) -> Vec<f32> {
+pub(crate) fn logits(model: &ContextLm) -> Vec<f32> {
     let tokens = Tensor::<2, Int>::from_ints([[3, 1, 4, 1, 5, 9, 2, 6, 5], [2, 7, 1, 8, 2, 8, 1, 8, 2]], &cpu());
-    model.forward(tokens).into_data().to_vec().unwrap()
+    model.forward(tokens).into_data().try_to_vec().unwrap()
 }

@@ -1,0 +1,282 @@
+//! Every way in which files name and store the tensors of a model.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use burn::module::Param;
+use burn::tensor::Tensor;
+use common::{
+    Scramble, Values, cpu, directory, fixture, laid_out, logits, parameters, tensors_of, write_as, write_file,
+};
+use contextlm_core::{AnyBackbone, ContextLm, ContextLmConfig, Module, ModulePath, TensorLayout};
+use contextlm_weights::{Problem, WeightsError, load, load_into};
+use half::{bf16, f16};
+use safetensors::Dtype;
+use serde_json::{Value, json};
+
+/// Logits of a fixture as it is.
+fn plain(name: &str) -> Vec<f32> {
+    logits(&load(fixture(name), &cpu()).unwrap().model)
+}
+
+fn problems(error: WeightsError) -> Vec<Problem> {
+    match error {
+        WeightsError::Tensors { problems, .. } => problems,
+        other => panic!("{other}"),
+    }
+}
+
+/// The fixture's tensors under other names.
+fn renamed(name: &str, rename: impl Fn(&str) -> String) -> BTreeMap<String, Values> {
+    tensors_of(name).into_iter().map(|(name, values)| (rename(&name), values)).collect()
+}
+
+#[test]
+fn gpt2_without_prefix_and_with_buffers_is_the_same_model() {
+    let mut tensors = renamed("gpt2", |name| name.trim_start_matches("transformer.").into());
+    for (name, shape) in [("h.0.attn.bias", vec![1, 1, 12, 12]), ("h.1.attn.masked_bias", vec![1])] {
+        tensors.insert(name.into(), (shape.clone(), vec![1.0; shape.iter().product()]));
+    }
+    let loaded = load(directory("gpt2", &tensors).path(), &cpu()).unwrap();
+    assert_eq!(logits(&loaded.model), plain("gpt2"));
+}
+
+#[test]
+fn neox_head_has_two_names_and_its_buffers_are_known() {
+    let mut tensors = renamed("neox", |name| name.replace("embed_out.", "lm_head."));
+    for buffer in ["attention.bias", "attention.masked_bias", "attention.rotary_emb.inv_freq"] {
+        tensors.insert(format!("gpt_neox.layers.0.{buffer}"), (vec![1], vec![1.0]));
+    }
+    let loaded = load(directory("neox", &tensors).path(), &cpu()).unwrap();
+    assert_eq!(logits(&loaded.model), plain("neox"));
+}
+
+#[test]
+fn a_head_in_a_tied_model_must_be_the_embedding() {
+    for (name, head, embedding) in [
+        ("gpt2", "lm_head.weight", "transformer.wte.weight"),
+        ("neox_tied", "embed_out.weight", "gpt_neox.embed_in.weight"),
+        ("neox_tied", "lm_head.weight", "gpt_neox.embed_in.weight"),
+    ] {
+        let mut tensors = tensors_of(name);
+        tensors.insert(head.into(), tensors[embedding].clone());
+        let loaded = load(directory(name, &tensors).path(), &cpu()).unwrap();
+        assert_eq!(logits(&loaded.model), plain(name));
+
+        *tensors.get_mut(head).unwrap().1.last_mut().unwrap() += 1.0;
+        let error = load(directory(name, &tensors).path(), &cpu()).unwrap_err();
+        assert_eq!(problems(error), [Problem::Head { name: head.into(), embedding: embedding.into() }]);
+    }
+}
+
+#[test]
+fn what_the_config_says_decides_whether_a_head_is_expected() {
+    let dir = directory("gpt2", &tensors_of("gpt2"));
+    let path = dir.path().join("config.json");
+    let mut config: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    config["tie_word_embeddings"] = json!(false);
+    fs::write(&path, config.to_string()).unwrap();
+    let error = load(dir.path(), &cpu()).unwrap_err();
+    assert_eq!(problems(error), [Problem::Missing { name: "lm_head.weight".into(), shape: vec![61, 24] }]);
+}
+
+#[test]
+fn everything_that_is_wrong_is_said_at_once() {
+    let mut tensors = tensors_of("neox");
+    let removed = "gpt_neox.layers.1.mlp.dense_h_to_4h.weight";
+    let (shape, _) = tensors.remove(removed).unwrap();
+    tensors.insert("gpt_neox.layers.2.mlp.dense_h_to_4h.bias".into(), (vec![2], vec![0.0; 2]));
+    tensors.insert("gpt_neox.final_layer_norm.bias".into(), (vec![4, 6], vec![0.0; 24]));
+    let dir = directory("neox", &tensors);
+    let error = load(dir.path(), &cpu()).unwrap_err();
+    let text = error.to_string();
+    assert_eq!(
+        problems(error),
+        [
+            Problem::Missing { name: removed.into(), shape },
+            Problem::Shape { name: "gpt_neox.final_layer_norm.bias".into(), expected: vec![24], found: vec![4, 6] },
+            Problem::Unexpected {
+                name: "gpt_neox.layers.2.mlp.dense_h_to_4h.bias".into(),
+                file: "model.safetensors".into()
+            },
+        ],
+        "{text}"
+    );
+    for part in ["missing: ", "unexpected: ", "wrong shape: ", "[4, 6]", removed] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn a_matrix_must_be_stored_the_way_round_that_its_family_stores_it() {
+    let mut tensors = tensors_of("gpt2");
+    let name = "transformer.h.0.mlp.c_fc.weight";
+    tensors.insert(name.into(), laid_out(&tensors[name], TensorLayout::Transposed));
+    let error = load(directory("gpt2", &tensors).path(), &cpu()).unwrap_err();
+    let (expected, found) = (vec![24, 96], vec![96, 24]);
+    assert_eq!(problems(error), [Problem::Shape { name: name.into(), expected, found }]);
+}
+
+#[test]
+fn halves_are_read_exactly_and_other_types_refused() {
+    let names: BTreeMap<_, _> = {
+        let model = load(fixture("neox"), &cpu()).unwrap().model;
+        model.tensors().into_iter().map(|tensor| (tensor.path, (tensor.name.name, tensor.name.layout))).collect()
+    };
+    let tensors = tensors_of("neox");
+    let dir = directory("neox", &tensors);
+    let file = dir.path().join("model.safetensors");
+    let check = |half: &dyn Fn(f32) -> f32| {
+        let loaded = load(dir.path(), &cpu()).unwrap();
+        for (path, values) in parameters(&loaded.model) {
+            let (name, layout) = &names[&path];
+            let (shape, stored) = &tensors[name];
+            let halved = (shape.clone(), stored.iter().map(|&value| half(value)).collect());
+            assert_eq!(values, laid_out(&halved, *layout), "{path}");
+        }
+    };
+    write_as(&file, &tensors, Dtype::BF16, |&value| bf16::from_f32(value).to_le_bytes().to_vec());
+    check(&|value| bf16::from_f32(value).to_f32());
+    write_as(&file, &tensors, Dtype::F16, |&value| f16::from_f32(value).to_le_bytes().to_vec());
+    check(&|value| f16::from_f32(value).to_f32());
+
+    write_as(&file, &tensors, Dtype::F64, |&value| f64::from(value).to_le_bytes().to_vec());
+    let found = problems(load(dir.path(), &cpu()).unwrap_err());
+    assert_eq!(found.len(), tensors.len());
+    assert!(found.contains(&Problem::Type { name: "embed_out.weight".into(), found: "F64".into() }), "{found:?}");
+}
+
+#[test]
+fn shards_are_one_model() {
+    let dir = directory("gpt2", &BTreeMap::new());
+    fs::remove_file(dir.path().join("model.safetensors")).unwrap();
+    let (first, second): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        tensors_of("gpt2").into_iter().partition(|(name, _)| name.contains("h.0."));
+    let mut map = BTreeMap::new();
+    for (shard, tensors) in [("model-00001-of-00002.safetensors", first), ("model-00002-of-00002.safetensors", second)]
+    {
+        write_file(&dir.path().join(shard), &tensors);
+        map.extend(tensors.into_keys().map(|name| (name, shard)));
+    }
+    let index = json!({ "metadata": { "total_size": 1 }, "weight_map": map });
+    fs::write(dir.path().join("model.safetensors.index.json"), index.to_string()).unwrap();
+    assert_eq!(logits(&load(dir.path(), &cpu()).unwrap().model), plain("gpt2"));
+}
+
+/// The final norm of a NeoX model.
+fn final_norm(model: &ContextLm) -> &Param<Tensor<1>> {
+    match &model.backbone {
+        AnyBackbone::GptNeoX(neox) => &neox.final_layer_norm.weight,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn loading_into_a_model_keeps_ids_and_whether_gradients_are_wanted() {
+    let config = ContextLmConfig::from_file(fixture("neox").join("config.json")).unwrap();
+    for device in [cpu(), cpu().autodiff()] {
+        let model = config.init(&device).unwrap();
+        let id = final_norm(&model).id;
+        let loaded = load_into(model, fixture("neox")).unwrap();
+        assert_eq!(final_norm(&loaded).id, id);
+        assert_eq!(final_norm(&loaded).val().is_require_grad(), device.is_autodiff());
+        assert!(final_norm(&loaded.train()).val().is_require_grad(), "train() must reach loaded parameters");
+    }
+}
+
+/// A model with context parts, every parameter of it scrambled, and a directory that holds it.
+fn context_model(of: &str, context: Value, names: &[(&str, &str)]) -> (ContextLm, tempfile::TempDir) {
+    let backbone: Value = serde_json::from_str(&fs::read_to_string(fixture(of).join("config.json")).unwrap()).unwrap();
+    let config = json!({ "model_type": "contextlm", "backbone": backbone, "context": context });
+    let model = ContextLmConfig::from_json(&config).unwrap().init(&cpu()).unwrap();
+    let model = model.map(&mut Scramble(ModulePath::default()));
+
+    // The backbone's names are tested against transformers' own files; the context's are spelled out here.
+    let table: BTreeMap<&str, &str> = names.iter().copied().collect();
+    let backbone: BTreeMap<_, _> = model.tensors().into_iter().map(|tensor| (tensor.path, tensor.name)).collect();
+    let stored = parameters(&model).into_iter().map(|(path, values)| match table.get(&*path) {
+        Some(name) => match name.strip_suffix('^') {
+            Some(name) => (name.to_string(), laid_out(&values, TensorLayout::Transposed)),
+            None => (name.to_string(), values),
+        },
+        None if path.starts_with("backbone.") => {
+            (backbone[&path].name.clone(), laid_out(&values, backbone[&path].layout))
+        }
+        None => panic!("{path} has no name"),
+    });
+    let dir = directory(of, &stored.collect());
+    fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
+    (model, dir)
+}
+
+/// A predictor's block of the NeoX kind; `^` marks what is stored transposed.
+const NEOX_BLOCK: [(&str, &str); 12] = [
+    ("context.predictor.layers.0.norm_1.weight", "context.predictor.layers.0.input_layernorm.weight"),
+    ("context.predictor.layers.0.norm_1.bias", "context.predictor.layers.0.input_layernorm.bias"),
+    ("context.predictor.layers.0.norm_2.weight", "context.predictor.layers.0.post_attention_layernorm.weight"),
+    ("context.predictor.layers.0.norm_2.bias", "context.predictor.layers.0.post_attention_layernorm.bias"),
+    ("context.predictor.layers.0.attention.qkv.weight", "context.predictor.layers.0.attention.query_key_value.weight^"),
+    ("context.predictor.layers.0.attention.qkv.bias", "context.predictor.layers.0.attention.query_key_value.bias"),
+    ("context.predictor.layers.0.attention.output.weight", "context.predictor.layers.0.attention.dense.weight^"),
+    ("context.predictor.layers.0.attention.output.bias", "context.predictor.layers.0.attention.dense.bias"),
+    ("context.predictor.layers.0.mlp.up.weight", "context.predictor.layers.0.mlp.dense_h_to_4h.weight^"),
+    ("context.predictor.layers.0.mlp.up.bias", "context.predictor.layers.0.mlp.dense_h_to_4h.bias"),
+    ("context.predictor.layers.0.mlp.down.weight", "context.predictor.layers.0.mlp.dense_4h_to_h.weight^"),
+    ("context.predictor.layers.0.mlp.down.bias", "context.predictor.layers.0.mlp.dense_4h_to_h.bias"),
+];
+
+#[test]
+fn a_contextlm_on_neox_has_the_names_of_the_format() {
+    let norm = [
+        ("context.predictor.norm.weight", "context.predictor.norm.weight"),
+        ("context.predictor.norm.bias", "context.predictor.norm.bias"),
+        ("context.embedding.initial", "context.initial"),
+        ("context.embedding.pool.weight", "context.pool.weight"),
+        ("context.decoder.fusion.proj.weight", "context.fusion.proj.weight^"),
+        ("context.decoder.fusion.proj.bias", "context.fusion.proj.bias"),
+    ];
+    let names = [&NEOX_BLOCK[..], &norm].concat();
+    for fusion in ["concat", "projected_add"] {
+        let context = json!({ "predictor_layers": 1, "pooling": "learned", "fusion": fusion });
+        let (model, dir) = context_model("neox", context, &names);
+        let loaded = load(dir.path(), &cpu()).unwrap();
+        assert_eq!(parameters(&loaded.model), parameters(&model), "{fusion}");
+        assert_eq!(logits(&loaded.model), logits(&model), "{fusion}");
+    }
+}
+
+#[test]
+fn a_contextlm_on_gpt2_stores_its_blocks_as_gpt2_does() {
+    let block = [
+        ("context.predictor.layers.0.norm_1.weight", "context.predictor.layers.0.ln_1.weight"),
+        ("context.predictor.layers.0.norm_1.bias", "context.predictor.layers.0.ln_1.bias"),
+        ("context.predictor.layers.0.norm_2.weight", "context.predictor.layers.0.ln_2.weight"),
+        ("context.predictor.layers.0.norm_2.bias", "context.predictor.layers.0.ln_2.bias"),
+        ("context.predictor.layers.0.attention.qkv.weight", "context.predictor.layers.0.attn.c_attn.weight"),
+        ("context.predictor.layers.0.attention.qkv.bias", "context.predictor.layers.0.attn.c_attn.bias"),
+        ("context.predictor.layers.0.attention.output.weight", "context.predictor.layers.0.attn.c_proj.weight"),
+        ("context.predictor.layers.0.attention.output.bias", "context.predictor.layers.0.attn.c_proj.bias"),
+        ("context.predictor.layers.0.mlp.up.weight", "context.predictor.layers.0.mlp.c_fc.weight"),
+        ("context.predictor.layers.0.mlp.up.bias", "context.predictor.layers.0.mlp.c_fc.bias"),
+        ("context.predictor.layers.0.mlp.down.weight", "context.predictor.layers.0.mlp.c_proj.weight"),
+        ("context.predictor.layers.0.mlp.down.bias", "context.predictor.layers.0.mlp.c_proj.bias"),
+        ("context.embedding.initial", "context.initial"),
+    ];
+    let normed = [
+        ("context.decoder.fusion.norm_tokens.weight", "context.fusion.norm_tokens.weight"),
+        ("context.decoder.fusion.norm_tokens.bias", "context.fusion.norm_tokens.bias"),
+        ("context.decoder.fusion.norm_context.weight", "context.fusion.norm_context.weight"),
+        ("context.decoder.fusion.norm_context.bias", "context.fusion.norm_context.bias"),
+    ];
+    let gated = [("context.decoder.fusion.gate", "context.fusion.gate")];
+    for (fusion, names) in [("normed_add", &normed[..]), ("gated_add", &gated)] {
+        let context = json!({ "predictor_layers": 1, "predictor_norm": false, "fusion": fusion });
+        let (model, dir) = context_model("gpt2", context, &[&block[..], names].concat());
+        let loaded = load(dir.path(), &cpu()).unwrap();
+        assert_eq!(parameters(&loaded.model), parameters(&model), "{fusion}");
+        assert_eq!(logits(&loaded.model), logits(&model), "{fusion}");
+    }
+}
