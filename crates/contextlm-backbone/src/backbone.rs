@@ -1,6 +1,6 @@
 use std::ops::Range;
 
-use burn::module::Module;
+use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Device, Int, Tensor};
 use contextlm_nn::Positions;
 
@@ -22,7 +22,7 @@ use crate::{BackboneFlops, BackboneSpec, TensorNames};
 /// It has this shape because ContextLM cuts the stack at a depth that is a setting, puts its predictor between
 /// the halves, and sends loss and sampling through norm and head apart from each other: the head alone is as
 /// large as many blocks, and is used in slices.
-pub trait Backbone: Module {
+pub trait Backbone: Module + ModuleDisplay {
     /// What one block remembers of the entries before, for decoding token by token. A backbone without caches
     /// uses [`KvCache`](crate::KvCache) here and leaves the methods below as they are.
     type Cache: Send;

@@ -33,7 +33,7 @@ pub struct FlopsPerToken {
 impl<B: Backbone> ContextLm<B> {
     /// Counts parameters by their shapes; nothing is allocated.
     pub fn parameters(&self) -> Parameters {
-        let backbone = self.backbone.num_params();
+        let backbone = Module::num_params(&self.backbone);
         let context = self.context.as_ref().map_or(0, Module::num_params);
         Parameters { backbone, context, total: backbone + context }
     }
