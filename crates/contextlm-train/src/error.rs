@@ -1,0 +1,57 @@
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Why training cannot start or go on.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// A setting is not one that can be run.
+    #[error("{key} = {value}: {fix}")]
+    Config {
+        /// The key.
+        key: &'static str,
+        /// The value that was found.
+        value: String,
+        /// What would be accepted.
+        fix: String,
+    },
+    /// Loss or gradients are not numbers any more; the parameters are those before the step.
+    #[error("step {step}: loss {loss}, gradient norm {grad_norm}: not finite; lower lr, or warm up for longer")]
+    NotFinite {
+        /// The step, counted from 1.
+        step: usize,
+        /// The loss.
+        loss: f64,
+        /// The global norm of the gradients.
+        grad_norm: f64,
+    },
+    /// A batch does not fit the model or the settings.
+    #[error("batch: {reason}")]
+    Batch {
+        /// What does not fit.
+        reason: String,
+    },
+    /// A file cannot be written.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A picture cannot be drawn.
+    #[error("{path}: {reason}")]
+    Plot {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl TrainError {
+    pub(crate) fn config(key: &'static str, value: impl ToString, fix: &str) -> Self {
+        Self::Config { key, value: value.to_string(), fix: fix.into() }
+    }
+}

@@ -1,0 +1,34 @@
+use burn::tensor::TensorData;
+use contextlm_core::{Device, Documents, Int, Tensor};
+use contextlm_data::Batch;
+
+use crate::TrainError;
+
+/// A batch on a device.
+#[derive(Debug, Clone)]
+pub struct BatchTensors {
+    /// [B, T].
+    pub inputs: Tensor<2, Int>,
+    /// [B, T], shifted already; -100 where there is no target.
+    pub targets: Tensor<2, Int>,
+    /// Documents of a packed batch.
+    pub documents: Option<Documents>,
+}
+
+/// Puts rows `from..to` of a batch on a device.
+///
+/// # Errors
+/// [`TrainError::Batch`] if the batch does not hold what its sizes say.
+pub fn batch_tensors(batch: &Batch, from: usize, to: usize, device: &Device) -> Result<BatchTensors, TrainError> {
+    let shape = [to.saturating_sub(from), batch.length];
+    let rows = |values: &[i64]| {
+        let values = values.get(from * batch.length..to * batch.length).ok_or_else(|| TrainError::Batch {
+            reason: format!("rows {from}..{to} of {} ids, {} a row", values.len(), batch.length),
+        })?;
+        Ok(Tensor::from_data(TensorData::new(values.to_vec(), shape), device))
+    };
+    let documents = batch.documents.as_ref().and_then(|starts| starts.get(from..to)).map(|starts| {
+        Documents::new(starts.to_vec(), batch.length).map_err(|error| TrainError::Batch { reason: error.to_string() })
+    });
+    Ok(BatchTensors { inputs: rows(&batch.inputs)?, targets: rows(&batch.targets)?, documents: documents.transpose()? })
+}
