@@ -10,9 +10,7 @@ use burn::module::Param;
 use burn::nn::Linear;
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::activation::{gelu, softmax};
-use contextlm_core::{
-    Backbone, BackboneSpec, ContextConfig, ContextLm, Device, Init, Int, Module, Positions, Tensor,
-};
+use contextlm_core::{Backbone, BackboneSpec, ContextConfig, ContextLm, Device, Init, Int, Module, Positions, Tensor};
 
 #[derive(Module, Debug)]
 struct Averager {

@@ -1,1 +1,5 @@
-//! Programs that show ContextLM at work: see the files beside this folder.
+//! What the example programs share: the models that every comparison needs.
+
+mod five_rows;
+
+pub use five_rows::{Row, five_rows};

@@ -1,0 +1,63 @@
+//! The text to train on, and its tokens.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use contextlm_data::{
+    Corpus, Held, ReadOptions, Tokenizer, default_cargo_home, limit_bytes, rust_sources, train_documents,
+    valid_documents,
+};
+
+/// Text that the tokenizer learns from, that the models learn from, and that they are compared on; bytes.
+const TOKENIZER_BYTES: u64 = 4_000_000;
+const TRAIN_BYTES: u64 = 16_000_000;
+const VALID_BYTES: u64 = 120_000;
+
+/// Share of the documents that is held out.
+const HELD_OUT: f64 = 0.05;
+
+pub struct Text {
+    pub tokenizer: Tokenizer,
+    pub train: Corpus,
+    pub valid: Corpus,
+}
+
+impl Text {
+    /// Reads `paths`, or the Rust sources that were fetched to build this program.
+    pub fn read(paths: &[PathBuf], vocabulary: usize, out: &Path) -> Result<Self, Box<dyn Error>> {
+        let paths = if paths.is_empty() { sources()? } else { paths.to_vec() };
+        let (options, held) = (ReadOptions::default(), Held::Fraction(HELD_OUT));
+        let training = || train_documents(&paths, &held, &options);
+
+        eprintln!("training a tokenizer of {vocabulary} tokens");
+        let tokenizer = Tokenizer::train(limit_bytes(training()?, TOKENIZER_BYTES), vocabulary)?;
+        tokenizer.save(out.join("tokenizer.json"))?;
+
+        eprintln!("encoding");
+        let train = Corpus::encode(limit_bytes(training()?, TRAIN_BYTES), &tokenizer, |_| ())?;
+        let held_out = limit_bytes(valid_documents(&paths, &held, &options)?, VALID_BYTES);
+        let valid = Corpus::encode(held_out, &tokenizer, |_| ())?;
+        println!(
+            "train: {} documents, {} tokens; valid: {} documents, {} tokens, {} bytes",
+            train.counts.documents,
+            train.counts.tokens,
+            valid.counts.documents,
+            valid.counts.tokens,
+            valid.counts.bytes
+        );
+        Ok(Self { tokenizer, train, valid })
+    }
+}
+
+/// The Rust sources of the packages in Cargo.lock.
+fn sources() -> Result<Vec<PathBuf>, Box<dyn Error>> {
+    let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.lock");
+    let home = default_cargo_home().ok_or("no home folder: set CARGO_HOME, or give --text PATH...")?;
+    let files = rust_sources(&lock, &home)?;
+    println!(
+        "text: {} Rust files of the packages that Cargo.lock names, from {}",
+        files.len(),
+        home.join("registry/src").display()
+    );
+    Ok(files)
+}
