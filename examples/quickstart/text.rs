@@ -4,14 +4,17 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use contextlm_data::{
-    Corpus, Held, ReadOptions, Tokenizer, default_cargo_home, limit_bytes, rust_sources, train_documents,
-    valid_documents,
+    Corpus, DataError, Document, Held, ReadOptions, Tokenizer, default_cargo_home, limit_bytes, rust_sources,
+    train_documents, valid_documents,
 };
 
 /// Text that the tokenizer learns from, that the models learn from, and that they are compared on; bytes.
 const TOKENIZER_BYTES: u64 = 4_000_000;
 const TRAIN_BYTES: u64 = 16_000_000;
 const VALID_BYTES: u64 = 120_000;
+
+/// What is read of a document, so that no generated table of a megabyte stands for all of Rust.
+const HEAD_BYTES: usize = 8_000;
 
 /// Share of the documents that is held out.
 const HELD_OUT: f64 = 0.05;
@@ -27,7 +30,7 @@ impl Text {
     pub fn read(paths: &[PathBuf], vocabulary: usize, out: &Path) -> Result<Self, Box<dyn Error>> {
         let paths = if paths.is_empty() { sources()? } else { paths.to_vec() };
         let (options, held) = (ReadOptions::default(), Held::Fraction(HELD_OUT));
-        let training = || train_documents(&paths, &held, &options);
+        let training = || train_documents(&paths, &held, &options).map(|all| all.map(head));
 
         eprintln!("training a tokenizer of {vocabulary} tokens");
         let tokenizer = Tokenizer::train(limit_bytes(training()?, TOKENIZER_BYTES), vocabulary)?;
@@ -35,7 +38,7 @@ impl Text {
 
         eprintln!("encoding");
         let train = Corpus::encode(limit_bytes(training()?, TRAIN_BYTES), &tokenizer, |_| ())?;
-        let held_out = limit_bytes(valid_documents(&paths, &held, &options)?, VALID_BYTES);
+        let held_out = limit_bytes(valid_documents(&paths, &held, &options)?.map(head), VALID_BYTES);
         let valid = Corpus::encode(held_out, &tokenizer, |_| ())?;
         println!(
             "train: {} documents, {} tokens; valid: {} documents, {} tokens, {} bytes",
@@ -47,6 +50,14 @@ impl Text {
         );
         Ok(Self { tokenizer, train, valid })
     }
+}
+
+/// The beginning of a document.
+fn head(document: Result<Document, DataError>) -> Result<Document, DataError> {
+    document.map(|mut document| {
+        document.text.truncate(document.text.floor_char_boundary(HEAD_BYTES));
+        document
+    })
 }
 
 /// The Rust sources of the packages in Cargo.lock.

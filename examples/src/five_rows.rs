@@ -3,7 +3,7 @@ use contextlm_core::{BackboneConfig, ContextConfig, ContextLmConfig, FusionKind,
 /// A model under a name that says what it is.
 #[derive(Debug, Clone)]
 pub struct Row {
-    /// Its name in tables and pictures.
+    /// Its name in tables, pictures and files.
     pub name: String,
     /// Its config.
     pub config: ContextLmConfig,
@@ -18,30 +18,32 @@ pub struct Row {
 /// 4. `constant` with as many more layers;
 /// 5. ContextLM. What its contexts add is the difference to the better of 3 and 4.
 pub fn five_rows(backbone: BackboneConfig, context: &ContextConfig) -> [Row; 5] {
-    let layers = backbone.layers();
-    let deeper = layers + context.predictor_layers;
-    let of = |layers| ContextLmConfig::new(backbone.clone().with_layers(layers));
+    let deeper = backbone.clone().with_layers(backbone.layers() + context.predictor_layers);
     let constant = ContextConfig { source: Source::Constant, ..context.clone() };
-    // Where every position gets the same context and no entry is added, the chunk size plays no part.
-    let (encoder, w) = (context.encoder_layers, context.chunk_size);
-    let fusion = match context.fusion {
-        FusionKind::Interleave => format!("{}-e{encoder}-w{w}", fusion_name(context.fusion)),
-        other => format!("{}-e{encoder}", fusion_name(other)),
-    };
-    let row = |name: String, config: ContextLmConfig| Row { name, config };
     [
-        row(format!("plain-{layers}L"), of(layers)),
-        row(format!("plain-{deeper}L"), of(deeper)),
-        row(format!("constant-{layers}L-{fusion}"), of(layers).with_context(constant.clone())),
-        row(format!("constant-{deeper}L-{fusion}"), of(deeper).with_context(constant)),
-        row(settings_name(layers, context), of(layers).with_context(context.clone())),
+        named_row(backbone.clone(), None),
+        named_row(deeper.clone(), None),
+        named_row(backbone.clone(), Some(constant.clone())),
+        named_row(deeper, Some(constant)),
+        named_row(backbone, Some(context.clone())),
     ]
 }
 
-/// A name for a ContextLM: depth, fusion, encoder layers and chunk size.
-fn settings_name(layers: usize, context: &ContextConfig) -> String {
-    let ContextConfig { fusion, encoder_layers, chunk_size, .. } = context;
-    format!("contextlm-{layers}L-{}-e{encoder_layers}-w{chunk_size}", fusion_name(*fusion))
+/// A model named by its depth, its kind, and the settings that comparisons vary.
+pub fn named_row(backbone: BackboneConfig, context: Option<ContextConfig>) -> Row {
+    let layers = backbone.layers();
+    let plain = ContextLmConfig::new(backbone);
+    let Some(context) = context else {
+        return Row { name: format!("plain-{layers}L"), config: plain };
+    };
+    let (fusion, encoder, w) = (fusion_name(context.fusion), context.encoder_layers, context.chunk_size);
+    let name = match (context.source, context.fusion) {
+        // Where every position gets the same context and no entry is added, the chunk size plays no part.
+        (Source::Constant, kind) if kind != FusionKind::Interleave => format!("constant-{layers}L-{fusion}-e{encoder}"),
+        (Source::Constant, _) => format!("constant-{layers}L-{fusion}-e{encoder}-w{w}"),
+        (Source::Predicted, _) => format!("contextlm-{layers}L-{fusion}-e{encoder}-w{w}"),
+    };
+    Row { name, config: plain.with_context(context) }
 }
 
 fn fusion_name(fusion: FusionKind) -> &'static str {

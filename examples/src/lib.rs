@@ -2,4 +2,4 @@
 
 mod five_rows;
 
-pub use five_rows::{Row, five_rows};
+pub use five_rows::{Row, five_rows, named_row};

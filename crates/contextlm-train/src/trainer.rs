@@ -67,7 +67,7 @@ impl<B: Backbone> Trainer<B> {
     /// [`TrainError::Config`] for a wrong setting, or a model that is on no device with autodiff.
     pub fn new(model: ContextLm<B>, config: TrainConfig) -> Result<Self, TrainError> {
         config.validate()?;
-        let device = model.devices().into_vec().into_iter().find(Device::is_autodiff).ok_or_else(|| {
+        let device = model.devices().into_iter().find(Device::is_autodiff).ok_or_else(|| {
             TrainError::config("device", "without autodiff", "initialise the model on device.autodiff()")
         })?;
         let optimizer = adamw(&model, &config);
@@ -124,9 +124,24 @@ impl<B: Backbone> Trainer<B> {
         metrics: &mut Metrics,
         progress: &Progress,
     ) -> Result<Run, TrainError> {
+        self.run_until(self.config.steps, batches, valid, metrics, progress)
+    }
+
+    /// The same, but stops after step `until`; a later call goes on from there. The schedule is that of all steps.
+    ///
+    /// # Errors
+    /// Those of [`run`](Self::run).
+    pub fn run_until(
+        &mut self,
+        until: usize,
+        batches: &Batches,
+        valid: Option<&EvalBatches>,
+        metrics: &mut Metrics,
+        progress: &Progress,
+    ) -> Result<Run, TrainError> {
         let mut run = Run::default();
         progress.start(self.config.steps, self.step);
-        while self.step < self.config.steps {
+        while self.step < until.min(self.config.steps) {
             let done = self.step(&batches.batch(self.step as u64))?;
             metrics.line(&done)?;
             progress.step(done.loss, done.tokens_per_second);

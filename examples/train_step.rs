@@ -1,0 +1,102 @@
+//! Times training steps of a GPT-2 of any shape on random tokens, for comparisons with other programs.
+//!
+//! `tools/bench_torch.py` runs it in turn with PyTorch.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Instant;
+
+use clap::Parser;
+use contextlm_core::{BackboneConfig, ContextLmConfig, Gpt2Config};
+use contextlm_data::Batches;
+use contextlm_train::{TrainConfig, Trainer};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+use serde_json::json;
+
+/// Times training steps: forward, backward, clipping and AdamW.
+#[derive(Parser)]
+struct Args {
+    #[arg(long, default_value_t = 512)]
+    width: usize,
+    #[arg(long, default_value_t = 6)]
+    layers: usize,
+    #[arg(long, default_value_t = 8)]
+    heads: usize,
+    #[arg(long, default_value_t = 8192)]
+    vocabulary: usize,
+    /// Sequences in a batch
+    #[arg(long, default_value_t = 4)]
+    rows: usize,
+    /// Tokens in a sequence
+    #[arg(long, default_value_t = 256)]
+    length: usize,
+    /// Steps that are timed
+    #[arg(long, default_value_t = 5)]
+    steps: usize,
+    /// Steps before them
+    #[arg(long, default_value_t = 2)]
+    warmup: usize,
+    /// Give the head a weight of its own
+    #[arg(long)]
+    untied: bool,
+    /// Train a ContextLM with default settings instead of the plain model
+    #[arg(long)]
+    context: bool,
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// Print a JSON object as the last line
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args = Args::parse();
+    let device = contextlm_device::device(&args.device)?.autodiff();
+    let plain = ContextLmConfig::new(BackboneConfig::Gpt2(Gpt2Config {
+        vocab_size: args.vocabulary,
+        n_positions: args.length,
+        n_embd: args.width,
+        n_layer: args.layers,
+        n_head: args.heads,
+        resid_pdrop: 0.0,
+        embd_pdrop: 0.0,
+        attn_pdrop: 0.0,
+        tie_word_embeddings: !args.untied,
+        ..Gpt2Config::default()
+    }));
+    let config = if args.context { plain.with_default_context() } else { plain };
+    let model = config.init(&device)?;
+    let parameters = model.parameters().total;
+
+    let mut rng = ChaCha8Rng::seed_from_u64(0);
+    let vocabulary = args.vocabulary.max(1) as u64;
+    let count = 8 * args.rows * args.length + 1;
+    let tokens: Arc<[u32]> = (0..count).map(|_| (rng.next_u64() % vocabulary) as u32).collect();
+    let batches = Batches::new(tokens, args.length, args.rows, 0)?;
+
+    let steps = args.warmup + args.steps;
+    let mut trainer = Trainer::new(model, TrainConfig { steps, ..TrainConfig::default() })?;
+    let (mut seconds, mut loss) = (Vec::new(), f64::NAN);
+    for step in 0..steps {
+        let clock = Instant::now();
+        loss = trainer.step(&batches.batch(step as u64))?.loss;
+        device.sync()?;
+        let took = clock.elapsed().as_secs_f64();
+        eprintln!("step {}: {took:.3} s, loss {loss:.4}", step + 1);
+        if step >= args.warmup {
+            seconds.push(took);
+        }
+    }
+    let tokens_per_step = args.rows * args.length;
+    if args.json {
+        let all = json!({
+            "seconds_per_step": seconds, "parameters": parameters, "tokens_per_step": tokens_per_step, "loss": loss,
+        });
+        println!("{all}");
+    } else {
+        let mean = seconds.iter().sum::<f64>() / seconds.len().max(1) as f64;
+        println!("{parameters} parameters, {tokens_per_step} tokens, {mean:.3} s a step");
+    }
+    Ok(())
+}
