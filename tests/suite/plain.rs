@@ -1,0 +1,111 @@
+//! Where a ContextLM is its plain backbone.
+
+use contextlm_core::{ContextConfig, ContextLm, ContextLmConfig, FusionKind, InitialContextKind, LossOptions, Source};
+use contextlm_tests::{FUSIONS, POOLINGS, VOCABULARY, cpu, gpt2, ids, neox, parameters, tokens, values};
+
+const ZERO_FUSIONS: [FusionKind; 4] =
+    [FusionKind::Add, FusionKind::GatedAdd, FusionKind::ProjectedAdd, FusionKind::Concat];
+
+fn logits(model: &ContextLm) -> Vec<f32> {
+    values(model.forward(ids(&tokens(2, 11, VOCABULARY, 41), 2, &cpu())))
+}
+
+#[test]
+fn without_a_context_the_model_is_the_backbone() {
+    use contextlm_core::{Backbone, Positions};
+    let device = cpu();
+    for backbone in [gpt2(), neox()] {
+        let model = ContextLmConfig::new(backbone).init(&device).unwrap();
+        assert!(model.context.is_none() && model.settings().is_none());
+        let row = ids(&tokens(2, 11, VOCABULARY, 41), 2, &device);
+        assert!(model.predicted_contexts(row.clone()).is_none());
+        let at = Positions::causal(11, &device);
+        let backbone = &model.backbone;
+        let states = backbone.norm(backbone.blocks(backbone.embed(row, &at), 0..2, &at, None));
+        let expected = values(states.matmul(backbone.head().transpose().unsqueeze()));
+        assert!(logits(&model) == expected);
+    }
+}
+
+/// Zero contexts, at every position, under fusions at their starting values.
+#[test]
+fn zero_contexts_change_nothing() {
+    let device = cpu();
+    for backbone in [gpt2(), neox()] {
+        let plain = ContextLmConfig::new(backbone.clone()).init(&device).unwrap();
+        for fusion in ZERO_FUSIONS {
+            for encoder_layers in 0..=2 {
+                let context = ContextConfig { fusion, encoder_layers, ..ContextConfig::default() };
+                // Both the zero context and the learned one, which starts at 0, everywhere.
+                for initial_context in [InitialContextKind::Zero, InitialContextKind::Learned] {
+                    let source = Source::Constant;
+                    let context = ContextConfig { source, initial_context, ..context.clone() };
+                    let model = ContextLmConfig::new(backbone.clone()).with_context(context).init(&device).unwrap();
+                    assert!(logits(&model) == logits(&plain), "{fusion:?}, {encoder_layers}, {initial_context:?}");
+                }
+                // Zeros in the place of the predictions.
+                let model = ContextLmConfig::new(backbone.clone()).with_context(context).init(&device).unwrap();
+                let (input, target) = (tokens(2, 11, VOCABULARY, 41), tokens(2, 11, VOCABULARY, 42));
+                let (input, target) = (ids(&input, 2, &device), ids(&target, 2, &device));
+                let contexts = model.predicted_contexts(input.clone()).map(|contexts| contexts.zeros_like());
+                let options = LossOptions { contexts, ..LossOptions::default() };
+                let found = model.loss_with(input.clone(), target.clone(), &options).total.into_scalar::<f32>();
+                assert!(found == plain.loss(input, target).into_scalar::<f32>(), "{fusion:?}, {encoder_layers}");
+            }
+        }
+    }
+}
+
+/// Predicted contexts too change nothing where their weight starts at 0; under the other fusions they do.
+#[test]
+fn fusions_that_start_as_the_plain_model() {
+    let device = cpu();
+    for backbone in [gpt2(), neox()] {
+        let plain = logits(&ContextLmConfig::new(backbone.clone()).init(&device).unwrap());
+        for fusion in FUSIONS {
+            for gate_init in [0.0, 0.1] {
+                let context = ContextConfig { fusion, gate_init, ..ContextConfig::default() };
+                let model = ContextLmConfig::new(backbone.clone()).with_context(context).init(&device).unwrap();
+                let equal = match fusion {
+                    FusionKind::ProjectedAdd | FusionKind::Concat => true,
+                    FusionKind::GatedAdd => gate_init == 0.0,
+                    _ => false,
+                };
+                assert_eq!(logits(&model) == plain, equal, "{fusion:?}, gate {gate_init}");
+            }
+        }
+    }
+}
+
+/// Under `interleave` a zero initial context is no entry: without a complete chunk the model is the plain one.
+#[test]
+fn interleave_without_entries_is_plain() {
+    let device = cpu();
+    let row = ids(&tokens(1, 3, VOCABULARY, 43), 1, &device);
+    let plain = values(ContextLmConfig::new(gpt2()).init(&device).unwrap().forward(row.clone()));
+    for (initial_context, equal) in [(InitialContextKind::Zero, true), (InitialContextKind::Learned, false)] {
+        let context = ContextConfig { fusion: FusionKind::Interleave, initial_context, ..ContextConfig::default() };
+        let model = ContextLmConfig::new(gpt2()).with_context(context).init(&device).unwrap();
+        assert_eq!(values(model.forward(row.clone())) == plain, equal, "{initial_context:?}");
+    }
+}
+
+/// One seed gives one backbone, whatever stands beside it, and another seed another one.
+#[test]
+fn a_seed_gives_the_same_backbone_under_every_context() {
+    let device = cpu();
+    for backbone in [gpt2(), neox()] {
+        let plain = parameters(&ContextLmConfig::new(backbone.clone()).init_seeded(3, &device).unwrap());
+        for (fusion, pooling) in FUSIONS.into_iter().zip(POOLINGS.into_iter().cycle()) {
+            let context = ContextConfig { fusion, pooling, chunk_size: 2, ..ContextConfig::default() };
+            let config = ContextLmConfig::new(backbone.clone()).with_context(context);
+            let model = parameters(&config.init_seeded(3, &device).unwrap());
+            let (of_backbone, of_context): (Vec<_>, Vec<_>) =
+                model.into_iter().partition(|(path, _)| path.starts_with("backbone."));
+            assert!(of_backbone == plain, "{fusion:?}");
+            assert!(!of_context.is_empty());
+            let other = parameters(&config.init_seeded(4, &device).unwrap());
+            assert!(other.iter().any(|tensor| !plain.contains(tensor) && tensor.0.starts_with("backbone.")));
+        }
+    }
+}
