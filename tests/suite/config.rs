@@ -61,7 +61,10 @@ fn interleave_needs_a_block_after_the_encoder() {
     let context = ContextConfig { fusion: FusionKind::Interleave, encoder_layers: 2, ..ContextConfig::default() };
     let config = ContextLmConfig::new(gpt2()).with_context(context);
     for error in [config.validate().unwrap_err(), config.init(&cpu()).unwrap_err()] {
-        assert!(matches!(&error, ContextLmError::Context { key: "encoder_layers", value, .. } if value == "2"), "{error}");
+        assert!(
+            matches!(&error, ContextLmError::Context { key: "encoder_layers", value, .. } if value == "2"),
+            "{error}"
+        );
     }
 }
 

@@ -53,7 +53,8 @@ fn every_choice() {
     assert_eq!(context(|c| c.fusion = FusionKind::ProjectedAdd), add + d * d + d);
     assert_eq!(context(|c| c.fusion = FusionKind::Concat), add + 2 * d * d + d);
     assert_eq!(context(|c| c.fusion = FusionKind::Interleave), add);
-    for pooling in [|c: &mut ContextConfig| c.pooling = Pooling::Last, |c: &mut ContextConfig| c.pooling = Pooling::Max] {
+    for pooling in [|c: &mut ContextConfig| c.pooling = Pooling::Last, |c: &mut ContextConfig| c.pooling = Pooling::Max]
+    {
         assert_eq!(context(pooling), add);
     }
     assert_eq!(context(|c| c.pooling = Pooling::Learned), add + 4 * d * d);

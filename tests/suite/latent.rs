@@ -1,8 +1,6 @@
 //! The latent loss.
 
-use contextlm_core::{
-    AnyBackbone, Backbone, ChunkGrid, ContextConfig, ContextLm, LatentLoss, LossOptions, Positions,
-};
+use contextlm_core::{AnyBackbone, Backbone, ChunkGrid, ContextConfig, ContextLm, LatentLoss, LossOptions, Positions};
 use contextlm_tests::{VOCABULARY, contextlm, cpu, gpt2, ids, tokens, values};
 
 const WIDTH: usize = 16;

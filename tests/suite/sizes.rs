@@ -1,8 +1,8 @@
 //! Sizes at the first step: fused states, and the gradient beside the plain backbone's.
 
 use contextlm_core::{
-    AnyBackbone, Backbone, BackboneConfig, ChunkGrid, ContextConfig, ContextLm, ContextLmConfig, FusionKind, Gpt2Config,
-    Pooling, Positions,
+    AnyBackbone, Backbone, BackboneConfig, ChunkGrid, ContextConfig, ContextLm, ContextLmConfig, FusionKind,
+    Gpt2Config, Pooling, Positions,
 };
 use contextlm_decoder::Interleave;
 use contextlm_tests::{FUSIONS, POOLINGS, cpu, global_norm, gradients, ids, norm, tokens, values};
@@ -56,7 +56,9 @@ fn check(fusion: FusionKind, size: std::ops::Range<f64>) {
             let context = ContextConfig { fusion, pooling, encoder_layers, ..ContextConfig::default() };
             let model = ContextLmConfig::new(backbone()).with_context(context).init(&device).unwrap();
             let (ratio, found) = (gradient_norm(&model) / plain, fused_size(&model));
-            println!("{fusion:?} {pooling:?} E={encoder_layers}: gradient {ratio:.2} x plain {plain:.3}, fused {found:.3}");
+            println!(
+                "{fusion:?} {pooling:?} E={encoder_layers}: gradient {ratio:.2} x plain {plain:.3}, fused {found:.3}"
+            );
             let limit = if encoder_layers == 0 { 10.0 } else { 3.0 };
             assert!(ratio <= limit, "{fusion:?} {pooling:?} E={encoder_layers}: gradient {ratio:.2} x the plain one");
             assert!(size.contains(&found), "{fusion:?} {pooling:?} E={encoder_layers}: fused states {found:.3}");

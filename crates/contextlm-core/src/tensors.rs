@@ -73,12 +73,7 @@ impl<B: Backbone> ContextLm<B> {
         }
 
         let mut walk = Walk(self, ModulePath::default(), Vec::new());
-        walk.enter_module("backbone", "Struct:ContextLm");
-        self.backbone.visit(&mut walk);
-        walk.exit_module("backbone", "Struct:ContextLm");
-        walk.enter_module("context", "Struct:ContextLm");
-        self.context.visit(&mut walk);
-        walk.exit_module("context", "Struct:ContextLm");
+        Module::visit(self, &mut walk);
         walk.2
     }
 

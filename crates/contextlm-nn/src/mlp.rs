@@ -1,8 +1,8 @@
 use burn::module::Module;
 use burn::nn::Linear;
-use contextlm_kernels::gelu;
 use burn::tensor::activation::{gelu_approximate, silu};
 use burn::tensor::{Device, Tensor};
+use contextlm_kernels::gelu;
 
 use crate::{Init, linear};
 

@@ -53,18 +53,12 @@ pub fn load(dir: impl AsRef<Path>, device: &Device) -> Result<Loaded, WeightsErr
 ///
 /// # Errors
 /// [`WeightsError`] naming the file and what is wrong with it.
-pub fn load_into<B: Backbone>(model: ContextLm<B>, dir: impl AsRef<Path>) -> Result<ContextLm<B>, WeightsError>
-where
-    ContextLm<B>: Module,
-{
+pub fn load_into<B: Backbone>(model: ContextLm<B>, dir: impl AsRef<Path>) -> Result<ContextLm<B>, WeightsError> {
     let dir = dir.as_ref();
     fill(model, &ModelFiles::open(dir)?, dir)
 }
 
-fn fill<B: Backbone>(model: ContextLm<B>, files: &ModelFiles, dir: &Path) -> Result<ContextLm<B>, WeightsError>
-where
-    ContextLm<B>: Module,
-{
+fn fill<B: Backbone>(model: ContextLm<B>, files: &ModelFiles, dir: &Path) -> Result<ContextLm<B>, WeightsError> {
     let sources = plan(&model, files, dir)?;
     let mut filler = Filler { sources, files, dir, path: ModulePath::default(), error: None };
     let model = model.map(&mut filler);

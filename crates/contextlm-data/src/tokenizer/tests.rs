@@ -70,6 +70,8 @@ fn vocabulary_sizes() {
     assert_eq!(train(300).unwrap().vocab_size(), 300);
     // The text has no more pairs to merge.
     assert!((300..1000).contains(&train(1000).unwrap().vocab_size()));
+    // No pair is there twice.
+    assert_eq!(Tokenizer::train([Ok(Document::new("abcdefg"))], 300).unwrap().vocab_size(), 257);
     for size in [0, 256, (1 << 20) + 1, usize::MAX] {
         assert!(matches!(train(size), Err(DataError::VocabularySize { value, .. }) if value == size));
     }

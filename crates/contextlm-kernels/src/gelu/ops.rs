@@ -53,3 +53,26 @@ fn composed_gradient<B: Backend>(x: FloatTensor<B>, upstream: FloatTensor<B>) ->
     let pdf = B::float_mul_scalar(pdf, (1.0 / (2.0 * PI).sqrt()).into());
     B::float_mul(B::float_add(cdf, B::float_mul(x, pdf)), upstream)
 }
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+    use burn::backend::Flex;
+    use burn::backend::ops::{ActivationOps, FloatTensorOps};
+    use burn::tensor::TensorData;
+
+    /// The composed body is what CubeCL runs; here it runs on flex, whose own gradient is exact.
+    #[test]
+    fn the_composed_gradient_is_the_exact_one() {
+        let tensor = |value: fn(f32) -> f32| {
+            let values: Vec<f32> = (-400..=400).map(|step| value(step as f32 / 64.0)).collect();
+            Flex::float_from_data(TensorData::new(values, [801]), &Default::default())
+        };
+        let (x, upstream) = (tensor(|x| x), tensor(|x| 1.0 - x));
+        let composed = composed_gradient::<Flex>(x.clone(), upstream.clone()).into_data();
+        let exact = Flex::gelu_backward(x, upstream).into_data();
+        for (c, e) in composed.iter::<f32>().zip(exact.iter::<f32>()) {
+            assert!((c - e).abs() <= 2e-6, "{c} instead of {e}");
+        }
+    }
+}
