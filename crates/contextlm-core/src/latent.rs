@@ -19,7 +19,7 @@ pub enum LatentLoss {
 /// predicts, over `divisor`; `None` where there is no such pair.
 ///
 /// # Shapes
-/// p [B, K, D], c [B, K, D] to [1]
+/// p [B, K, D], c [B, K, D] to `[1]`
 pub(crate) fn latent_loss(
     kind: LatentLoss,
     predicted: Tensor<3>,

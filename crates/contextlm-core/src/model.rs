@@ -53,7 +53,7 @@ pub struct LossOptions {
     pub contexts: Option<Tensor<3>>,
 }
 
-/// A loss and its parts, each [1].
+/// A loss and its parts, each `[1]`.
 #[derive(Debug, Clone)]
 pub struct Loss {
     /// What is minimised.
@@ -176,7 +176,7 @@ impl<B: Backbone> ContextLm<B> {
     /// Mean cross-entropy in nats over the targets that are not -100.
     ///
     /// # Shapes
-    /// tokens and targets [B, T] to [1]; `targets` are shifted already: `targets[t]` follows `tokens[t]`
+    /// tokens and targets [B, T] to `[1]`; `targets` are shifted already: `targets[t]` follows `tokens[t]`
     ///
     /// # Panics
     /// As [`forward`](Self::forward), and if a target is neither -100 nor below V.

@@ -41,7 +41,7 @@ pub struct FusionConfig {
 /// Contexts go through their map before they are spread over the positions, once a chunk instead of once a token.
 #[derive(Module, Debug)]
 pub struct Fusion {
-    /// `gated_add`: the scalar, [1].
+    /// `gated_add`: the scalar, `[1]`.
     pub gate: Option<Param<Tensor<1>>>,
     /// `normed_add`: norm of the token states.
     pub norm_tokens: Option<Norm>,

@@ -34,7 +34,7 @@ pub struct ContextEmbeddingConfig {
 pub struct ContextEmbedding {
     /// Pooling; absent where nothing is pooled.
     pub pool: Option<Pool>,
-    /// The initial context, [D]; absent where it is zero.
+    /// The initial context, `[D]`; absent where it is zero.
     pub initial: Option<Param<Tensor<1>>>,
     #[module(skip)]
     config: ContextEmbeddingConfig,

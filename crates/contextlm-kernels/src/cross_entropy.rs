@@ -61,8 +61,8 @@ impl CrossEntropyOptions {
 /// # Shapes
 /// - hidden: [N, D], f32
 /// - weight: [V, D], f32, the LM head
-/// - targets: [N], each in 0..V or [`IGNORE_INDEX`]
-/// - returns [1]
+/// - targets: `[N]`, each in 0..V or [`IGNORE_INDEX`]
+/// - returns `[1]`
 ///
 /// Targets are not checked against V, since that would wait for the device: another value gives a wrong loss or the
 /// backend's own panic.

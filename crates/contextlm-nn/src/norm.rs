@@ -27,9 +27,9 @@ pub struct NormConfig {
 /// Normalisation over the last dimension.
 #[derive(Module, Debug)]
 pub struct Norm {
-    /// [D], starts at 1.
+    /// `[D]`, starts at 1.
     pub weight: Param<Tensor<1>>,
-    /// [D], starts at 0; absent in RMSNorm.
+    /// `[D]`, starts at 0; absent in RMSNorm.
     pub bias: Option<Param<Tensor<1>>>,
     #[module(skip)]
     config: NormConfig,

@@ -18,7 +18,7 @@ pub(crate) type LossAndGradients<B> = (FloatTensor<B>, Option<FloatTensor<B>>, O
     Autodiff
 )]
 pub(crate) trait LinearCrossEntropyOps: Backend {
-    /// The loss [1].
+    /// The loss `[1]`.
     #[allow(unused_variables)] // without a backend
     fn linear_cross_entropy(
         hidden: FloatTensor<Self>,
@@ -30,7 +30,7 @@ pub(crate) trait LinearCrossEntropyOps: Backend {
         composed::<Self>(hidden, weight, targets, scale, slice_rows, [false; 2]).0
     }
 
-    /// The loss [1] and, in the same pass, its gradients for hidden [N, D] and weight [V, D], where `wanted`.
+    /// The loss `[1]` and, in the same pass, its gradients for hidden [N, D] and weight [V, D], where `wanted`.
     #[allow(unused_variables)]
     fn linear_cross_entropy_with_gradients(
         hidden: FloatTensor<Self>,
