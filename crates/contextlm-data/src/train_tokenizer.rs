@@ -2,6 +2,8 @@ use tokenizers::decoders::DecoderWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::normalizers::NormalizerWrapper;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::fixed_length::FixedLength;
+use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::{AddedToken, PostProcessorWrapper, PreTokenizerWrapper, Tokenizer, TokenizerImpl};
 
 use crate::pieces::pieces;
@@ -13,6 +15,8 @@ const LEAST: usize = 257;
 const MOST: usize = 1 << 20;
 /// The trainer counts pairs in 31 bits; text of this length cannot overflow them.
 const MAX_BYTES: u64 = 1 << 30;
+/// The trainer's time grows with the square of a word, so a run of letters or spaces without end is cut.
+const MAX_WORD_BYTES: usize = 256;
 
 /// A byte-level BPE as GPT-2's, trained on the documents, with one special token.
 pub(crate) fn train(
@@ -31,7 +35,8 @@ pub(crate) fn train(
         PostProcessorWrapper,
         DecoderWrapper,
     > = TokenizerImpl::new(BPE::default());
-    tokenizer.with_pre_tokenizer(Some(bytes)).with_post_processor(Some(bytes)).with_decoder(Some(bytes));
+    let words = Sequence::new(vec![bytes.into(), FixedLength::new(MAX_WORD_BYTES).into()]);
+    tokenizer.with_pre_tokenizer(Some(words)).with_post_processor(Some(bytes)).with_decoder(Some(bytes));
     let mut trainer = BpeTrainer::builder()
         .vocab_size(vocab_size)
         .min_frequency(2)
@@ -49,5 +54,6 @@ pub(crate) fn train(
         return Err(error);
     }
     trained.map_err(|error| DataError::Tokenizer { reason: error.to_string() })?;
+    tokenizer.with_pre_tokenizer(Some(bytes));
     Ok(tokenizer.into())
 }

@@ -77,6 +77,19 @@ fn vocabulary_sizes() {
     }
 }
 
+/// A minute for each of these where the trainer gets them as one word.
+#[test]
+fn endless_words_train_in_no_time() {
+    let start = std::time::Instant::now();
+    for run in [" ", "a", "ACGTTGCA"] {
+        let text = run.repeat((1 << 20) / run.len());
+        let tokenizer = Tokenizer::train([Ok(Document::new(text.clone()))], 300).unwrap();
+        assert!(tokenizer.vocab_size() > 257);
+        assert!(tokenizer.decode(&tokenizer.encode(&text).unwrap()).unwrap() == text);
+    }
+    assert!(start.elapsed().as_secs() < 60);
+}
+
 #[test]
 fn the_first_error_of_the_documents_ends_training() {
     let items = [Ok(Document::new("a")), Err(DataError::NoPaths), Err(DataError::EmptyFile { path: "x".into() })];
