@@ -210,3 +210,6 @@ impl<B: Backbone> Trainer<B> {
         Ok(Some(grid.predicted_chunks(batch.rows).max(1) as f64))
     }
 }
+
+#[cfg(test)]
+mod tests;
