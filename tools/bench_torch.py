@@ -44,7 +44,7 @@ class Block(nn.Module):
 
 
 class Gpt(nn.Module):
-    """GPT-2 with a tied head: tokens and targets [B, T] -> mean cross-entropy."""
+    """GPT-2: tokens and targets [B, T] -> mean cross-entropy. The head has a weight of its own unless it is tied."""
 
     def __init__(self, args):
         super().__init__()
@@ -52,6 +52,9 @@ class Gpt(nn.Module):
         self.positions = nn.Embedding(args.length, args.width)
         self.blocks = nn.ModuleList(Block(args.width, args.heads) for _ in range(args.layers))
         self.norm = nn.LayerNorm(args.width)
+        self.head = nn.Linear(args.width, args.vocabulary, bias=False)
+        if args.tied:
+            self.head.weight = self.tokens.weight
         for parameter in self.parameters():
             if parameter.dim() > 1:
                 nn.init.normal_(parameter, std=0.02)
@@ -60,7 +63,7 @@ class Gpt(nn.Module):
         x = self.tokens(tokens) + self.positions(torch.arange(tokens.shape[1]))
         for block in self.blocks:
             x = block(x)
-        logits = F.linear(self.norm(x), self.tokens.weight)
+        logits = self.head(self.norm(x))
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
@@ -106,6 +109,7 @@ def ours(args):
     """One run of our example: the seconds of each step, and the number of parameters."""
     shape = ["width", "layers", "heads", "vocabulary", "rows", "length", "steps", "device"]
     flags = [word for name in shape for word in (f"--{name}", str(getattr(args, name)))]
+    flags += [] if args.tied else ["--untied"]
     command = [*cargo(args, "run"), "--", *flags, "--json"]
     environment = {**os.environ, "RAYON_NUM_THREADS": str(args.threads), "OMP_NUM_THREADS": str(args.threads)}
     run = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True)
@@ -128,6 +132,7 @@ def main():
         ("warmup", 2, "first steps of every run that do not count"),
     ]:
         parser.add_argument(f"--{name}", type=int, default=default, help=f"{what} (default {default})")
+    parser.add_argument("--tied", action="store_true", help="one tensor for embeddings and head, as in GPT-2")
     parser.add_argument("--device", default="cpu", help="our device (default cpu)")
     parser.add_argument("--features", default="", help="cargo features for it, such as contextlm-examples/libtorch")
     args = parser.parse_args()
