@@ -247,7 +247,7 @@ impl GptNeoXConfig {
             return Err(BackboneError::config("rotary_pct", share, "must be from 0 to 1"));
         }
         let dimensions = (head_dim as f64 * share) as usize;
-        Ok((dimensions > 0).then_some(RotaryConfig { dimensions, theta }))
+        Ok((dimensions > 0).then_some(RotaryConfig { dimensions, theta, scaling: None }))
     }
 }
 

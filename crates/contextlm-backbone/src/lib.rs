@@ -2,7 +2,7 @@
 //!
 //! An adapter is a token embedding, a stack of blocks, a final norm and a head. ContextLM runs the first blocks
 //! as its token encoder and the others as its token decoder (Figure 2 of the paper), so a backbone only has to
-//! be able to run a range of its blocks. [`Gpt2`] and [`GptNeoX`] (Pythia) are here, each in one file with its
+//! be able to run a range of its blocks. [`Gpt2`], [`GptNeoX`] (Pythia) and [`Llama`] (Llama, Mistral, Qwen2) are here, each in one file with its
 //! Hugging Face config and its presets.
 //!
 //! Shape letters: B batch, T entries, D width, V vocabulary.
@@ -11,6 +11,7 @@ mod backbone;
 mod error;
 mod gpt2;
 mod gpt_neox;
+mod llama;
 mod names;
 mod spec;
 
@@ -19,5 +20,6 @@ pub use contextlm_nn::{BlockConfig, Init, KvCache, Positions};
 pub use error::BackboneError;
 pub use gpt_neox::{GptNeoX, GptNeoXConfig, RopeParameters};
 pub use gpt2::{Gpt2, Gpt2Config};
+pub use llama::{Llama, LlamaConfig, LlamaKind, RopeScaling};
 pub use names::{TensorLayout, TensorName, TensorNames};
 pub use spec::{BackboneFlops, BackboneSpec};

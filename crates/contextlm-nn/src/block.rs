@@ -106,7 +106,7 @@ impl BlockConfig {
             let fix = format!("must equal num_attention_heads = {heads} where query, key and value are one map");
             return Err(NnError::config("num_key_value_heads", kv_heads, fix));
         }
-        if let Some(RotaryConfig { dimensions, theta }) = self.rotary {
+        if let Some(RotaryConfig { dimensions, theta, .. }) = self.rotary {
             if dimensions == 0 || dimensions % 2 != 0 || dimensions > head_dim {
                 let fix = format!("must be even, above 0 and at most head_dim = {head_dim}");
                 return Err(NnError::config("rotary dimensions", dimensions, fix));

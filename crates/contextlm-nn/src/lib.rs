@@ -29,4 +29,4 @@ pub use linear::linear;
 pub use mlp::{Mlp, MlpConfig, MlpKind};
 pub use norm::{Norm, NormConfig, NormKind};
 pub use positions::Positions;
-pub use rotary::{Rotary, RotaryConfig};
+pub use rotary::{Rotary, RotaryConfig, RotaryScaling};

@@ -1,0 +1,443 @@
+//! The Llama family (arXiv 2302.13971): Llama, Mistral and Qwen2 differ in a few keys of their Hugging Face configs only.
+
+use std::ops::Range;
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Int, Tensor};
+use contextlm_nn::{
+    AttentionConfig, Block, BlockConfig, Init, KvCache, MlpConfig, MlpKind, Norm, NormConfig, NormKind, Positions,
+    QkvLayout, Residual, RotaryConfig, RotaryScaling,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::gpt2::{flops, rows_of, run_blocks};
+use crate::{Backbone, BackboneError, BackboneFlops, BackboneSpec, TensorLayout, TensorNames};
+
+/// Names of `LlamaForCausalLM`'s tensors; Mistral's and Qwen2's are the same.
+pub(crate) const NAMES: TensorNames = TensorNames {
+    prefix: "model.",
+    prefix_is_optional: false,
+    outside: &[("embed_tokens", "embed_tokens.weight"), ("norm.weight", "norm.weight")],
+    blocks: "layers",
+    norms: &[("norm_1", "input_layernorm"), ("norm_2", "post_attention_layernorm")],
+    linears: &[
+        ("attention.qkv.query", "self_attn.q_proj"),
+        ("attention.qkv.key", "self_attn.k_proj"),
+        ("attention.qkv.value", "self_attn.v_proj"),
+        ("attention.output", "self_attn.o_proj"),
+        ("mlp.gate", "mlp.gate_proj"),
+        ("mlp.up", "mlp.up_proj"),
+        ("mlp.down", "mlp.down_proj"),
+    ],
+    linear_layout: TensorLayout::Transposed,
+    head: "lm_head",
+    head_names: &["lm_head.weight"],
+    tied_to: "embed_tokens",
+};
+
+/// Which of the family a config is; Hugging Face's `model_type`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LlamaKind {
+    /// Llama 1 to 3 and models with their config.
+    #[default]
+    Llama,
+    /// Mistral. A sliding window that is shorter than the trained length is not supported.
+    Mistral,
+    /// Qwen2: biases on query, key and value.
+    Qwen2,
+}
+
+/// Hugging Face's `LlamaConfig`, `MistralConfig` or `Qwen2Config`; keys that are not used here are kept as they are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LlamaConfig {
+    /// Which of the family.
+    pub model_type: LlamaKind,
+    /// Vocabulary, V.
+    pub vocab_size: usize,
+    /// Width, D.
+    pub hidden_size: usize,
+    /// Width inside the MLP.
+    pub intermediate_size: usize,
+    /// Blocks, L.
+    pub num_hidden_layers: usize,
+    /// Query heads.
+    pub num_attention_heads: usize,
+    /// Key and value heads; divides `num_attention_heads`. Not given: as many (Llama), 8 (Mistral), 32 (Qwen2), which
+    /// are Hugging Face's defaults.
+    pub num_key_value_heads: Option<usize>,
+    /// Width of a head; `hidden_size / num_attention_heads` if not given.
+    pub head_dim: Option<usize>,
+    /// Only `silu`.
+    pub hidden_act: String,
+    /// Trained length.
+    pub max_position_embeddings: usize,
+    /// Standard deviation of initial weights.
+    pub initializer_range: f64,
+    /// Epsilon of the norms.
+    pub rms_norm_eps: f64,
+    /// Whether the head is the token embedding.
+    pub tie_word_embeddings: bool,
+    /// Base of the rotary frequencies (transformers 4); 10,000 if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rope_theta: Option<f64>,
+    /// Scaling of the rotary frequencies (transformers 4).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rope_scaling: Option<RopeScaling>,
+    /// Rotary settings of transformers 5, in place of the two above.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rope_parameters: Option<RopeScaling>,
+    /// Llama: whether attention's four maps have biases. Mistral's have none; Qwen2's have all but the last.
+    pub attention_bias: bool,
+    /// Llama: whether the MLP's maps have biases.
+    pub mlp_bias: bool,
+    /// Dropout of attention probabilities.
+    pub attention_dropout: f64,
+    /// Everything else in the file.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+/// The rotary settings of `rope_scaling` (transformers 4) and `rope_parameters` (5).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RopeScaling {
+    /// `default` or `llama3`.
+    #[serde(alias = "type", skip_serializing_if = "Option::is_none")]
+    pub rope_type: Option<String>,
+    /// Base of the frequencies (transformers 5).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rope_theta: Option<f64>,
+    /// `llama3`: what the lowest frequencies are divided by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub factor: Option<f64>,
+    /// `llama3`: frequencies with fewer turns than this in the original length are divided by `factor`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub low_freq_factor: Option<f64>,
+    /// `llama3`: frequencies with more turns than this in the original length stay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub high_freq_factor: Option<f64>,
+    /// `llama3`: the original length.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub original_max_position_embeddings: Option<f64>,
+    /// Everything else.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+impl Default for LlamaConfig {
+    /// Hugging Face's defaults for `llama` (the 7 B model).
+    fn default() -> Self {
+        Self {
+            model_type: LlamaKind::Llama,
+            vocab_size: 32000,
+            hidden_size: 4096,
+            intermediate_size: 11008,
+            num_hidden_layers: 32,
+            num_attention_heads: 32,
+            num_key_value_heads: None,
+            head_dim: None,
+            hidden_act: "silu".into(),
+            max_position_embeddings: 2048,
+            initializer_range: 0.02,
+            rms_norm_eps: 1e-6,
+            tie_word_embeddings: false,
+            rope_theta: None,
+            rope_scaling: None,
+            rope_parameters: None,
+            attention_bias: false,
+            mlp_bias: false,
+            attention_dropout: 0.0,
+            other: Map::new(),
+        }
+    }
+}
+
+impl LlamaConfig {
+    /// The block that follows from this config.
+    ///
+    /// # Errors
+    /// [`BackboneError`] naming the key that cannot be run.
+    pub fn block(&self) -> Result<BlockConfig, BackboneError> {
+        BackboneError::positive("hidden_size", self.hidden_size)?;
+        BackboneError::positive("num_attention_heads", self.num_attention_heads)?;
+        BackboneError::positive("intermediate_size", self.intermediate_size)?;
+        if self.hidden_act != "silu" {
+            return Err(BackboneError::config("hidden_act", &self.hidden_act, "only silu is supported"));
+        }
+        self.no_sliding_window()?;
+        let (width, heads, head_dim) = (self.hidden_size, self.num_attention_heads, self.head_dim()?);
+        let (qkv_bias, output_bias, mlp_bias) = match self.model_type {
+            LlamaKind::Llama => (self.attention_bias, self.attention_bias, self.mlp_bias),
+            LlamaKind::Mistral => (false, false, false),
+            LlamaKind::Qwen2 => (true, false, false),
+        };
+        let block = BlockConfig {
+            attention: AttentionConfig {
+                width,
+                heads,
+                kv_heads: self.kv_heads(),
+                head_dim,
+                layout: QkvLayout::Separate,
+                qkv_bias,
+                output_bias,
+                dropout: self.attention_dropout,
+            },
+            mlp: MlpConfig { width, inner: self.intermediate_size, kind: MlpKind::SwiGlu, bias: mlp_bias },
+            norm: self.norm(),
+            rotary: Some(self.rotary(head_dim)?),
+            residual: Residual::Serial,
+            dropout: 0.0,
+            initializer_range: self.initializer_range,
+            scale_residual_init: false,
+        };
+        block.validate()?;
+        Ok(block)
+    }
+
+    /// Checks the config without building anything.
+    ///
+    /// # Errors
+    /// As [`block`](Self::block), and for sizes of 0.
+    pub fn validate(&self) -> Result<(), BackboneError> {
+        BackboneError::positive("vocab_size", self.vocab_size)?;
+        BackboneError::positive("num_hidden_layers", self.num_hidden_layers)?;
+        BackboneError::positive("max_position_embeddings", self.max_position_embeddings)?;
+        self.block().map(|_| ())
+    }
+
+    /// A model with fresh weights: normal(0, `initializer_range`), biases 0, as Hugging Face initialises it.
+    ///
+    /// # Errors
+    /// As [`validate`](Self::validate).
+    pub fn init(&self, init: &Init, device: &Device) -> Result<Llama, BackboneError> {
+        self.validate()?;
+        let block = self.block()?;
+        let (shape, std, layers) =
+            ([self.vocab_size, self.hidden_size], self.initializer_range, self.num_hidden_layers);
+        Ok(Llama {
+            embed_tokens: init.normal("embed_tokens", shape, std, device),
+            layers: (0..layers).map(|i| block.init(&init.at(format!("layers.{i}")), layers, device)).collect(),
+            norm: self.norm().init(&init.at("norm"), self.hidden_size, device),
+            lm_head: (!self.tie_word_embeddings).then(|| init.normal("lm_head", shape, std, device)),
+            max_positions: self.max_position_embeddings,
+            block,
+        })
+    }
+
+    fn norm(&self) -> NormConfig {
+        NormConfig { kind: NormKind::Rms, eps: self.rms_norm_eps }
+    }
+
+    fn kv_heads(&self) -> usize {
+        self.num_key_value_heads.unwrap_or(match self.model_type {
+            LlamaKind::Llama => self.num_attention_heads,
+            LlamaKind::Mistral => 8,
+            LlamaKind::Qwen2 => 32,
+        })
+    }
+
+    fn head_dim(&self) -> Result<usize, BackboneError> {
+        if let Some(head_dim) = self.head_dim {
+            BackboneError::positive("head_dim", head_dim)?;
+            return Ok(head_dim);
+        }
+        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
+            let fix = format!("must divide hidden_size = {} where head_dim is not given", self.hidden_size);
+            return Err(BackboneError::config("num_attention_heads", self.num_attention_heads, fix));
+        }
+        Ok(self.hidden_size / self.num_attention_heads)
+    }
+
+    /// A window that hides nothing within the trained length is as good as none.
+    fn no_sliding_window(&self) -> Result<(), BackboneError> {
+        let given = self.other.get("sliding_window");
+        let window = match self.model_type {
+            LlamaKind::Llama => None,
+            // Where the key is missing, Hugging Face's config has 4096.
+            LlamaKind::Mistral => given.map_or(Some(4096), Value::as_u64),
+            LlamaKind::Qwen2 if self.other.get("use_sliding_window") == Some(&Value::Bool(true)) => {
+                given.map_or(Some(4096), Value::as_u64)
+            }
+            LlamaKind::Qwen2 => None,
+        };
+        match window.filter(|&window| window < self.max_position_embeddings as u64) {
+            None => Ok(()),
+            Some(window) => {
+                let fix = format!(
+                    "a window shorter than max_position_embeddings = {} is not supported; \
+                     where the model is only used within the window, set both to the same",
+                    self.max_position_embeddings
+                );
+                Err(BackboneError::config("sliding_window", window, fix))
+            }
+        }
+    }
+
+    fn rotary(&self, head_dim: usize) -> Result<RotaryConfig, BackboneError> {
+        let new = self.rope_parameters.as_ref();
+        let theta = new.and_then(|new| new.rope_theta).or(self.rope_theta).unwrap_or(10_000.0);
+        let mut rotary = RotaryConfig { dimensions: head_dim, theta, scaling: None };
+        let Some(settings) = new.or(self.rope_scaling.as_ref()) else { return Ok(rotary) };
+        if let Some(share) = settings.other.get("partial_rotary_factor").filter(|share| share.as_f64() != Some(1.0)) {
+            return Err(BackboneError::config("partial_rotary_factor", share, "the Llama family rotates whole heads"));
+        }
+        match settings.rope_type.as_deref().unwrap_or("default") {
+            "default" => {}
+            "llama3" => rotary.scaling = Some(settings.llama3()?),
+            other => return Err(BackboneError::config("rope_type", other, "use default or llama3")),
+        }
+        Ok(rotary)
+    }
+}
+
+impl RopeScaling {
+    fn llama3(&self) -> Result<RotaryScaling, BackboneError> {
+        let positive = |key: &'static str, value: Option<f64>| match value {
+            Some(value) if value.is_finite() && value > 0.0 => Ok(value),
+            Some(value) => Err(BackboneError::config(key, value, "must be above 0")),
+            None => Err(BackboneError::config(key, "missing", "rope_type llama3 needs it")),
+        };
+        let scaling = RotaryScaling {
+            factor: positive("factor", self.factor)?,
+            low_freq_factor: positive("low_freq_factor", self.low_freq_factor)?,
+            high_freq_factor: positive("high_freq_factor", self.high_freq_factor)?,
+            original_length: positive("original_max_position_embeddings", self.original_max_position_embeddings)?,
+        };
+        if scaling.low_freq_factor >= scaling.high_freq_factor {
+            let fix = format!("must be below high_freq_factor = {}", scaling.high_freq_factor);
+            return Err(BackboneError::config("low_freq_factor", scaling.low_freq_factor, fix));
+        }
+        Ok(scaling)
+    }
+}
+
+/// Llama: RMSNorm, rotary positions, grouped-query attention, SwiGLU.
+#[derive(Module, Debug)]
+pub struct Llama {
+    /// Token embedding, [V, D].
+    pub embed_tokens: Param<Tensor<2>>,
+    /// The blocks.
+    pub layers: Vec<Block>,
+    /// Final norm.
+    pub norm: Norm,
+    /// LM head [V, D] where it is not tied to `embed_tokens`.
+    pub lm_head: Option<Param<Tensor<2>>>,
+    #[module(skip)]
+    max_positions: usize,
+    #[module(skip)]
+    block: BlockConfig,
+}
+
+impl Backbone for Llama {
+    type Cache = KvCache;
+
+    fn spec(&self) -> BackboneSpec {
+        let [vocabulary, width] = self.embed_tokens.lazy_shape().dims();
+        BackboneSpec {
+            width,
+            layers: self.layers.len(),
+            vocabulary,
+            max_positions: self.max_positions,
+            predictor_block: self.block.clone(),
+        }
+    }
+
+    fn embed(&self, tokens: Tensor<2, Int>, _at: &Positions) -> Tensor<3> {
+        rows_of(self.embed_tokens.val(), tokens)
+    }
+
+    fn blocks(&self, x: Tensor<3>, range: Range<usize>, at: &Positions, caches: Option<&mut [KvCache]>) -> Tensor<3> {
+        run_blocks(&self.layers[range], x, at, caches)
+    }
+
+    fn norm(&self, x: Tensor<3>) -> Tensor<3> {
+        self.norm.forward(x)
+    }
+
+    fn head(&self) -> Tensor<2> {
+        self.lm_head.as_ref().unwrap_or(&self.embed_tokens).val()
+    }
+
+    fn new_caches(&self, range: Range<usize>, rows: usize, capacity: usize, device: &Device) -> Option<Vec<KvCache>> {
+        Some(self.layers[range].iter().map(|block| block.cache(rows, capacity, device)).collect())
+    }
+
+    fn flops(&self, attended: usize) -> Option<BackboneFlops> {
+        Some(flops(&self.block, attended, self.embed_tokens.lazy_shape().num_elements()))
+    }
+
+    fn tensor_names(&self) -> Option<&'static TensorNames> {
+        Some(&NAMES)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn block(value: Value) -> Result<BlockConfig, BackboneError> {
+        serde_json::from_value::<LlamaConfig>(value).unwrap().block()
+    }
+
+    fn error(value: Value) -> (&'static str, String) {
+        match block(value).unwrap_err() {
+            BackboneError::Config { key, value, .. } => (key, value),
+            other => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn the_three_differ_in_biases_and_missing_keys() {
+        let biases = |value| {
+            let block = block(value).unwrap();
+            (block.attention.qkv_bias, block.attention.output_bias, block.mlp.bias, block.attention.kv_heads)
+        };
+        assert_eq!(biases(json!({})), (false, false, false, 32));
+        assert_eq!(biases(json!({"attention_bias": true})), (true, true, false, 32));
+        assert_eq!(biases(json!({"mlp_bias": true, "num_key_value_heads": 4})), (false, false, true, 4));
+        let mistral = json!({"model_type": "mistral", "sliding_window": null, "attention_bias": true});
+        assert_eq!(biases(mistral), (false, false, false, 8));
+        assert_eq!(biases(json!({"model_type": "qwen2"})), (true, false, false, 32));
+    }
+
+    #[test]
+    fn windows_are_refused_where_they_hide_something() {
+        let window = |kind: &str, window: Value, used: bool, positions: u64| {
+            let keys = json!({"model_type": kind, "sliding_window": window, "use_sliding_window": used,
+                "max_position_embeddings": positions});
+            block(keys).is_ok()
+        };
+        assert!(!window("mistral", json!(4096), false, 8192));
+        assert!(window("mistral", json!(4096), false, 4096));
+        assert!(window("mistral", json!(null), false, 8192));
+        assert!(!window("qwen2", json!(4096), true, 8192));
+        assert!(window("qwen2", json!(4096), false, 8192));
+        let missing = json!({"model_type": "mistral", "max_position_embeddings": 8192});
+        assert_eq!(error(missing), ("sliding_window", "4096".into()));
+    }
+
+    #[test]
+    fn both_dialects_of_rotary_settings_are_read() {
+        let numbers = json!({"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 8192});
+        let with = |extra: Value| {
+            let mut numbers = numbers.clone();
+            numbers.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+            numbers
+        };
+        let old = json!({"rope_theta": 5e5, "rope_scaling": with(json!({"rope_type": "llama3"}))});
+        let new = json!({"rope_parameters": with(json!({"rope_type": "llama3", "rope_theta": 5e5}))});
+        let older = json!({"rope_theta": 5e5, "rope_scaling": with(json!({"type": "llama3"}))});
+        let read = |value| block(value).unwrap().rotary.unwrap();
+        assert_eq!(read(old.clone()), read(new));
+        assert_eq!(read(old), read(older));
+        assert_eq!(read(json!({"rope_scaling": null})).theta, 1e4);
+        assert_eq!(error(json!({"rope_scaling": {"type": "yarn"}})), ("rope_type", "yarn".into()));
+        assert_eq!(error(json!({"rope_scaling": {"rope_type": "llama3"}})), ("factor", "missing".into()));
+        let share = json!({"rope_parameters": {"partial_rotary_factor": 0.5}});
+        assert_eq!(error(share), ("partial_rotary_factor", "0.5".into()));
+    }
+}
