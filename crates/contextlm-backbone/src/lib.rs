@@ -2,10 +2,11 @@
 //!
 //! An adapter is a token embedding, a stack of blocks, a final norm and a head. ContextLM runs the first blocks
 //! as its token encoder and the others as its token decoder (Figure 2 of the paper), so a backbone only has to
-//! be able to run a range of its blocks. [`Gpt2`], [`GptNeoX`] (Pythia) and [`Llama`] (Llama, Mistral, Qwen2) are here, each in one file with its
-//! Hugging Face config and its presets.
+//! be able to run a range of its blocks. [`Gpt2`], [`GptNeoX`] (Pythia) and [`Llama`] (Llama, Mistral, Qwen2) are
+//! here, each in one file with its Hugging Face config.
 //!
 //! Shape letters: B batch, T entries, D width, V vocabulary.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod backbone;
 mod error;
