@@ -86,7 +86,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (length, rows) = (64, 16);
 
     let backbone = Averager::new(256, 64, 3, &device);
-    let mut model = ContextLm::wrap(backbone, ContextConfig::default(), &device)?;
+    let mut model = ContextLm::wrap(backbone, ContextConfig::measured(), &device)?;
     println!("{:?}", model.parameters());
 
     let mut optimizer = AdamWConfig::new().init();

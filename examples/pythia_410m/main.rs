@@ -96,5 +96,5 @@ fn build(args: &Args, device: &Device) -> Result<(ContextLm, Weights), Box<dyn E
         return Ok((model, Weights::Loaded));
     }
     println!("ContextLM on the backbone in {}; its context parts are fresh\n", dir.display());
-    Ok((ContextLm::wrap(model.backbone, ContextConfig::default(), device)?, Weights::FreshContext))
+    Ok((ContextLm::wrap(model.backbone, ContextConfig::measured(), device)?, Weights::FreshContext))
 }

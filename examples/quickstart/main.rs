@@ -42,11 +42,11 @@ struct Args {
 }
 
 /// Tokens in the vocabulary, layers, width, heads and tokens in a sequence of the plain model.
-const VOCABULARY: usize = 2048;
+const VOCABULARY: usize = 1024;
 const LAYERS: usize = 4;
 const WIDTH: usize = 128;
 const HEADS: usize = 4;
-const LENGTH: usize = 256;
+const LENGTH: usize = 128;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
@@ -68,7 +68,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         attn_pdrop: 0.0,
         ..Gpt2Config::default()
     });
-    let rows = five_rows(backbone, &ContextConfig::default());
+    let rows = five_rows(backbone, &ContextConfig::measured());
 
     let plan = training::Plan::new(&text, LENGTH, args.seed, &device, &args.out)?;
     let steps = match args.steps {

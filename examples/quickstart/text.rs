@@ -11,7 +11,7 @@ use contextlm_data::{
 /// Text that the tokenizer learns from, that the models learn from, and that they are compared on; bytes.
 const TOKENIZER_BYTES: u64 = 4_000_000;
 const TRAIN_BYTES: u64 = 16_000_000;
-const VALID_BYTES: u64 = 120_000;
+const VALID_BYTES: u64 = 80_000;
 
 /// What is read of a document, so that no generated table of a megabyte stands for all of Rust.
 const HEAD_BYTES: usize = 8_000;

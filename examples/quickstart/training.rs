@@ -13,10 +13,10 @@ use contextlm_train::{Metrics, Progress, Run, TrainConfig, Trainer, evaluate_wit
 use crate::text::Text;
 
 /// Sequences in a batch.
-const ROWS: usize = 8;
+const ROWS: usize = 4;
 
 /// Validations in a run, the last step's included.
-const VALIDATIONS: usize = 6;
+const VALIDATIONS: usize = 5;
 
 /// The batches that every row is trained on, and where everything goes.
 pub struct Plan {

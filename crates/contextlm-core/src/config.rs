@@ -51,9 +51,9 @@ impl ContextLmConfig {
         Self { context: Some(context), ..self }
     }
 
-    /// This backbone with the context settings that trained best when we measured (docs, "Results").
+    /// This backbone with [`ContextConfig::measured`].
     pub fn with_default_context(self) -> Self {
-        self.with_context(ContextConfig::default())
+        self.with_context(ContextConfig::measured())
     }
 
     /// The plain backbone of this model.

@@ -11,8 +11,8 @@
 //!
 //! let tokens = Tensor::<2, Int>::from_ints([[12092, 13, 1533, 2, 733, 434, 1384, 1731]], &device);
 //! let logits = model.forward(tokens.clone()); // [1, 8, 50304]
-//! let contexts = model.predicted_contexts(tokens); // [1, 3, 128]: the initial one and a prediction a chunk
-//! # assert_eq!((logits.dims(), contexts.map(|c| c.dims())), ([1, 8, 50304], Some([1, 3, 128])));
+//! let contexts = model.predicted_contexts(tokens); // [1, 5, 128]: the initial one and a prediction a chunk
+//! # assert_eq!((logits.dims(), contexts.map(|c| c.dims())), ([1, 8, 50304], Some([1, 5, 128])));
 //! # Ok(())
 //! # }
 //! ```
