@@ -3,7 +3,7 @@ use burn::tensor::{Device, Int, Tensor};
 use contextlm_backbone::{Backbone, Init, Positions};
 use contextlm_decoder::{FusionConfig, FusionKind, TokenDecoder};
 use contextlm_embedding::{ChunkGrid, ContextEmbedding, ContextEmbeddingConfig, InitialContext};
-use contextlm_kernels::{CrossEntropyOptions, IGNORE_INDEX, linear_cross_entropy};
+use contextlm_kernels::{CrossEntropy, CrossEntropyOptions, IGNORE_INDEX, linear_cross_entropy_parts};
 use contextlm_nn::Documents;
 use contextlm_predictor::{ContextPredictor, ContextPredictorConfig};
 
@@ -42,6 +42,8 @@ pub struct LossOptions {
     /// What the summed loss is divided by; the unignored targets if not given. With accumulation it is their number
     /// in the whole batch. Giving it also spares a read from the device.
     pub divisor: Option<f64>,
+    /// Weight of the z-loss, the squared logarithm of every softmax's normaliser.
+    pub z_loss: f64,
     /// Loss on the predicted contexts.
     pub latent_loss: LatentLoss,
     /// Its weight.
@@ -58,7 +60,7 @@ pub struct LossOptions {
 pub struct Loss {
     /// What is minimised.
     pub total: Tensor<1>,
-    /// Cross-entropy, nats a target.
+    /// Cross-entropy, nats a target; to look at, it has no gradient.
     pub cross_entropy: Tensor<1>,
     /// Latent loss before its weight, if there is one.
     pub latent: Option<Tensor<1>>,
@@ -200,11 +202,11 @@ impl<B: Backbone> ContextLm<B> {
         let [.., width] = pass.states.dims();
         let targets = targets.reshape([rows * length]);
         let divisor = options.divisor.unwrap_or_else(|| unignored(targets.clone()));
-        let cross_entropy = linear_cross_entropy(
+        let CrossEntropy { total, cross_entropy } = linear_cross_entropy_parts(
             pass.states.reshape([rows * length, width]),
             self.backbone.head(),
             targets,
-            CrossEntropyOptions { divisor, ..CrossEntropyOptions::default() },
+            CrossEntropyOptions { divisor, z_loss: options.z_loss, ..CrossEntropyOptions::default() },
         );
         let latent = pass.contexts.zip(self.context.as_ref()).and_then(|((chunks, predicted), path)| {
             let grid = ChunkGrid::at(&at, path.embedding.chunk_size());
@@ -212,8 +214,8 @@ impl<B: Backbone> ContextLm<B> {
             latent_loss(options.latent_loss, predicted, chunks, &grid, divisor)
         });
         let total = match &latent {
-            Some(latent) => cross_entropy.clone() + latent.clone().mul_scalar(options.latent_weight),
-            None => cross_entropy.clone(),
+            Some(latent) => total + latent.clone().mul_scalar(options.latent_weight),
+            None => total,
         };
         Loss { total, cross_entropy, latent }
     }

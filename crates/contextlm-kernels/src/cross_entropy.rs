@@ -23,6 +23,9 @@ pub struct CrossEntropyOptions {
     /// What the sum over the rows is divided by: usually the number of targets that are not ignored, counted over all
     /// the parts of a batch whose gradients are accumulated. With 0 (nothing to learn from) loss and gradients are 0.
     pub divisor: f64,
+    /// Weight of the z-loss: the square of every row's log-normaliser, ln(sum(exp(logits))), which keeps logits from
+    /// drifting away (PaLM, arXiv 2204.02311, has 1e-4). 0 leaves it out.
+    pub z_loss: f64,
     /// Rows whose logits exist at the same time. More need more memory, fewer make smaller matrix products; the result
     /// is the same up to rounding. `None`: about two million logits, but at least 256 rows.
     pub slice_rows: Option<usize>,
@@ -31,7 +34,7 @@ pub struct CrossEntropyOptions {
 impl Default for CrossEntropyOptions {
     /// The plain sum (divisor 1), cut by itself.
     fn default() -> Self {
-        Self { divisor: 1.0, slice_rows: None }
+        Self { divisor: 1.0, z_loss: 0.0, slice_rows: None }
     }
 }
 
@@ -49,7 +52,7 @@ impl CrossEntropyOptions {
 }
 
 /// Cross-entropy of `softmax(hidden weight^T)` against `targets`: the sum of the negative log-likelihoods, in nats, of
-/// the rows that are not ignored, divided by [`CrossEntropyOptions::divisor`].
+/// the rows that are not ignored, divided by [`CrossEntropyOptions::divisor`], and the z-loss where one is asked for.
 ///
 /// It equals `torch.nn.functional.cross_entropy(hidden @ weight.T, targets, reduction="sum") / divisor`, but the logits
 /// [N, V] never exist as a whole. The forward goes over the rows in slices; if gradients are asked for, it computes
@@ -75,19 +78,43 @@ pub fn linear_cross_entropy(
     targets: Tensor<1, Int>,
     options: CrossEntropyOptions,
 ) -> Tensor<1> {
+    linear_cross_entropy_parts(hidden, weight, targets, options).total
+}
+
+/// The parts of the loss, `[1]` each.
+#[derive(Debug, Clone)]
+pub struct CrossEntropy {
+    /// What is minimised: cross-entropy and z-loss.
+    pub total: Tensor<1>,
+    /// The cross-entropy alone, to look at: it has no gradient.
+    pub cross_entropy: Tensor<1>,
+}
+
+/// As [`linear_cross_entropy`], with the cross-entropy beside the sum of it and the z-loss.
+///
+/// # Panics
+/// As [`linear_cross_entropy`].
+pub fn linear_cross_entropy_parts(
+    hidden: Tensor<2>,
+    weight: Tensor<2>,
+    targets: Tensor<1, Int>,
+    options: CrossEntropyOptions,
+) -> CrossEntropy {
     let ([rows, width], [vocabulary, head_width], [target_rows]) = (hidden.dims(), weight.dims(), targets.dims());
     assert_eq!(rows, target_rows, "hidden has {rows} rows, targets has {target_rows}: they must be equal");
     assert_eq!(width, head_width, "hidden has width {width}, weight has {head_width}: they must be equal");
     for (name, dtype) in [("hidden", hidden.dtype()), ("weight", weight.dtype())] {
         assert_eq!(dtype, DType::F32, "{name} must be f32 in linear_cross_entropy: cast it");
     }
-    Tensor::from_dispatch(Dispatch::linear_cross_entropy(
+    let (total, cross_entropy) = Dispatch::linear_cross_entropy(
         hidden.into_dispatch(),
         weight.into_dispatch(),
         targets.into_dispatch(),
         options.scale(),
+        options.z_loss,
         options.rows_of_slice(vocabulary),
-    ))
+    );
+    CrossEntropy { total: Tensor::from_dispatch(total), cross_entropy: Tensor::from_dispatch(cross_entropy) }
 }
 
 #[cfg(test)]

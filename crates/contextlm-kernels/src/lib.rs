@@ -35,5 +35,7 @@ struct ReadmeExamples;
 mod cross_entropy;
 mod gelu;
 
-pub use cross_entropy::{CrossEntropyOptions, IGNORE_INDEX, linear_cross_entropy};
+pub use cross_entropy::{
+    CrossEntropy, CrossEntropyOptions, IGNORE_INDEX, linear_cross_entropy, linear_cross_entropy_parts,
+};
 pub use gelu::gelu;

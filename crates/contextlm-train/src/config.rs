@@ -1,55 +1,74 @@
-use contextlm_core::LatentLoss;
+//! Settings of a training run, in PyTorch's words.
+
+mod loss;
+mod optimizer;
+mod schedule;
+
 use serde::{Deserialize, Serialize};
+
+pub use loss::LossConfig;
+pub use optimizer::{OptimizerConfig, OptimizerName};
+pub use schedule::{ScheduleConfig, ScheduleName};
 
 use crate::TrainError;
 
-/// Settings of a training run, in PyTorch's words.
+/// Settings of a [`Trainer`](crate::Trainer).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
     /// Optimizer steps.
     pub steps: usize,
-    /// Largest learning rate.
-    pub lr: f64,
-    /// AdamW's decay rates of the first and second moment.
-    pub betas: (f64, f64),
-    /// AdamW's epsilon.
-    pub eps: f64,
-    /// Decoupled weight decay of matrices and embeddings; vectors have none.
-    pub weight_decay: f64,
-    /// Largest global norm of the gradients; 0 does not clip.
-    pub grad_clip: f64,
-    /// Steps of linear warm-up.
-    pub warmup_steps: usize,
-    /// Where the cosine ends, as a share of `lr`.
-    pub min_lr_ratio: f64,
     /// Rows of a batch that go through the model at once; the whole batch if not given. The result is that of the whole
     /// batch, with less memory.
     pub micro_batch: Option<usize>,
     /// Validate after every so many steps, and after the last; 0 validates after the last only.
     pub eval_every: usize,
-    /// Loss on the predicted contexts.
-    pub latent_loss: LatentLoss,
-    /// Its weight.
-    pub latent_weight: f64,
+    /// Seed of dropout. The numbers of a micro-batch follow from this, the step and its place in the batch alone.
+    pub seed: u64,
+    /// Patterns (regular expressions that match a whole name in a model file, as `transformer\\..*`) of parameters that
+    /// stay as they are.
+    pub freeze: Vec<String>,
+    /// What to do with a step whose loss is out of line.
+    pub guard: GuardConfig,
+    /// The optimizer.
+    pub optimizer: OptimizerConfig,
+    /// The learning rate over the steps.
+    pub schedule: ScheduleConfig,
+    /// What is added to the cross-entropy.
+    pub loss: LossConfig,
+}
+
+/// Which steps are skipped: their batch has passed, and the parameters stay as they were.
+///
+/// A step is skipped when its loss or gradient norm is not finite, and when its loss spikes.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GuardConfig {
+    /// Nats by which a loss may be above the smoothed loss; 0 allows any.
+    pub max_spike: f64,
+    /// Skipped steps in a row after which the run stops.
+    pub max_skipped: usize,
 }
 
 impl Default for TrainConfig {
     fn default() -> Self {
         Self {
             steps: 1000,
-            lr: 1e-3,
-            betas: (0.9, 0.95),
-            eps: 1e-8,
-            weight_decay: 0.1,
-            grad_clip: 1.0,
-            warmup_steps: 50,
-            min_lr_ratio: 0.1,
             micro_batch: None,
             eval_every: 0,
-            latent_loss: LatentLoss::None,
-            latent_weight: 0.0,
+            seed: 0,
+            freeze: Vec::new(),
+            guard: GuardConfig::default(),
+            optimizer: OptimizerConfig::default(),
+            schedule: ScheduleConfig::default(),
+            loss: LossConfig::default(),
         }
+    }
+}
+
+impl Default for GuardConfig {
+    fn default() -> Self {
+        Self { max_spike: 0.0, max_skipped: 10 }
     }
 }
 
@@ -59,28 +78,26 @@ impl TrainConfig {
     /// # Errors
     /// [`TrainError::Config`] naming key, value and fix.
     pub fn validate(&self) -> Result<(), TrainError> {
-        let at_least_0 = |value: f64| value.is_finite() && value >= 0.0;
-        let share = |value: f64| (0.0..1.0).contains(&value);
         if self.steps == 0 {
             return Err(TrainError::config("steps", 0, "must be at least 1"));
         }
         if self.micro_batch == Some(0) {
             return Err(TrainError::config("micro_batch", 0, "must be at least 1"));
         }
-        for (key, value, fits, fix) in [
-            ("lr", self.lr, at_least_0(self.lr), "must be 0 or above"),
-            ("betas", self.betas.0, share(self.betas.0), "must be at least 0 and below 1"),
-            ("betas", self.betas.1, share(self.betas.1), "must be at least 0 and below 1"),
-            ("eps", self.eps, at_least_0(self.eps), "must be 0 or above"),
-            ("weight_decay", self.weight_decay, at_least_0(self.weight_decay), "must be 0 or above"),
-            ("grad_clip", self.grad_clip, at_least_0(self.grad_clip), "must be 0 (off) or above"),
-            ("min_lr_ratio", self.min_lr_ratio, (0.0..=1.0).contains(&self.min_lr_ratio), "must be from 0 to 1"),
-            ("latent_weight", self.latent_weight, at_least_0(self.latent_weight), "must be 0 or above"),
-        ] {
-            if !fits {
-                return Err(TrainError::config(key, value, fix));
-            }
-        }
-        Ok(())
+        at_least_0("guard.max_spike", self.guard.max_spike)?;
+        self.optimizer.validate()?;
+        self.schedule.validate()?;
+        self.loss.validate()
     }
+}
+
+fn at_least_0(key: &'static str, value: f64) -> Result<(), TrainError> {
+    let fits = value.is_finite() && value >= 0.0;
+    if fits { Ok(()) } else { Err(TrainError::config(key, value, "must be 0 or above")) }
+}
+
+/// From 0 to 1, both included.
+fn share(key: &'static str, value: f64) -> Result<(), TrainError> {
+    let fits = (0.0..=1.0).contains(&value);
+    if fits { Ok(()) } else { Err(TrainError::config(key, value, "must be from 0 to 1")) }
 }

@@ -4,7 +4,7 @@ use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::Checkpoi
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::backend::{Autodiff, Backend};
+use burn::backend::{Autodiff, AutodiffBackend, Backend};
 use burn::tensor::Shape;
 
 use super::ops::LinearCrossEntropyOps;
@@ -32,20 +32,22 @@ impl<B: Backend + LinearCrossEntropyOps, C: CheckpointStrategy> LinearCrossEntro
         weight: FloatTensor<Self>,
         targets: IntTensor<Self>,
         scale: f64,
+        z_loss: f64,
         slice_rows: usize,
-    ) -> FloatTensor<Self> {
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let wanted = [hidden.is_tracked(), weight.is_tracked()];
         let (hidden, hidden_node) = hidden.into_parts();
         let (weight, weight_node) = weight.into_parts();
         // Compute bound: a checkpointing strategy must not run the pass a second time.
         match LinearCrossEntropy.prepare::<C>([hidden_node, weight_node]).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
-                let (loss, for_hidden, for_weight) =
-                    B::linear_cross_entropy_with_gradients(hidden, weight, targets, scale, slice_rows, wanted);
-                prep.finish([for_hidden, for_weight], loss)
+                let (loss, nll, for_hidden, for_weight) =
+                    B::linear_cross_entropy_with_gradients(hidden, weight, targets, scale, z_loss, slice_rows, wanted);
+                (prep.finish([for_hidden, for_weight], loss), Self::from_inner(nll))
             }
             OpsKind::UnTracked(prep) => {
-                prep.finish(B::linear_cross_entropy(hidden, weight, targets, scale, slice_rows))
+                let (loss, nll) = B::linear_cross_entropy(hidden, weight, targets, scale, z_loss, slice_rows);
+                (prep.finish(loss), Self::from_inner(nll))
             }
         }
     }

@@ -6,11 +6,12 @@ use burn::tensor::{IndexingUpdateOp, Shape, Slice};
 
 use super::IGNORE_INDEX;
 
-/// The loss, and the gradients of hidden states and weight where they were asked for.
-pub(crate) type LossAndGradients<B> = (FloatTensor<B>, Option<FloatTensor<B>>, Option<FloatTensor<B>>);
+/// The loss, its cross-entropy alone, and the gradients of hidden states and weight where they were asked for.
+pub(crate) type LossAndGradients<B> =
+    (FloatTensor<B>, FloatTensor<B>, Option<FloatTensor<B>>, Option<FloatTensor<B>>);
 
 /// Linear layer and cross-entropy together. Shapes as in [`linear_cross_entropy`](super::linear_cross_entropy); `scale`
-/// is one over the divisor, `slice_rows` is at least 1.
+/// is one over the divisor, `z_loss` the weight of the squared log-normaliser, `slice_rows` is at least 1.
 #[backend_extension(
     Flex: cfg(feature = "flex"),
     Cube: cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu")),
@@ -18,29 +19,32 @@ pub(crate) type LossAndGradients<B> = (FloatTensor<B>, Option<FloatTensor<B>>, O
     Autodiff
 )]
 pub(crate) trait LinearCrossEntropyOps: Backend {
-    /// The loss `[1]`.
+    /// The loss `[1]`, and its cross-entropy alone `[1]`, which has no gradient.
     #[allow(unused_variables)] // without a backend
     fn linear_cross_entropy(
         hidden: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         targets: IntTensor<Self>,
         scale: f64,
+        z_loss: f64,
         slice_rows: usize,
-    ) -> FloatTensor<Self> {
-        composed::<Self>(hidden, weight, targets, scale, slice_rows, [false; 2]).0
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let (loss, nll, ..) = composed::<Self>(hidden, weight, targets, scale, z_loss, slice_rows, [false; 2]);
+        (loss, nll)
     }
 
-    /// The loss `[1]` and, in the same pass, its gradients for hidden [N, D] and weight [V, D], where `wanted`.
+    /// The same and, in the same pass, the gradients of the loss for hidden [N, D] and weight [V, D], where `wanted`.
     #[allow(unused_variables)]
     fn linear_cross_entropy_with_gradients(
         hidden: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         targets: IntTensor<Self>,
         scale: f64,
+        z_loss: f64,
         slice_rows: usize,
         wanted: [bool; 2],
-    ) -> (FloatTensor<Self>, Option<FloatTensor<Self>>, Option<FloatTensor<Self>>) {
-        composed::<Self>(hidden, weight, targets, scale, slice_rows, wanted)
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, Option<FloatTensor<Self>>, Option<FloatTensor<Self>>) {
+        composed::<Self>(hidden, weight, targets, scale, z_loss, slice_rows, wanted)
     }
 }
 
@@ -58,11 +62,15 @@ impl LinearCrossEntropyOps for burn::backend::LibTorch {}
 /// With m = max(logits), e = exp(logits - m) and s = sum(e) of a row, its loss is ln(s) - (logits[target] - m), and the
 /// gradient of its logits is `scale` * (e / s - onehot) = `scale` / s * (e - s * onehot). The bracket is made in place of
 /// `e` by one scattered addition a row, and the factor is applied to the narrow tensors of width D, never to [n, V].
+///
+/// The z-loss adds z * l^2 to a row's loss, where l = m + ln(s) is the logarithm of its normaliser. The gradient of its
+/// logits becomes `scale` * (a * e / s - onehot) with a = 1 + 2 z l: the same with s / a in place of s.
 fn composed<B: Backend>(
     hidden: FloatTensor<B>,
     weight: FloatTensor<B>,
     targets: IntTensor<B>,
     scale: f64,
+    z_loss: f64,
     slice_rows: usize,
     [want_hidden, want_weight]: [bool; 2],
 ) -> LossAndGradients<B> {
@@ -78,6 +86,7 @@ fn composed<B: Backend>(
     let factors = B::float_reshape(factors, Shape::new([rows, 1])); // [N, 1], 0 where ignored
 
     let mut losses = Vec::new();
+    let mut z_losses = Vec::new();
     let mut hidden_gradients = Vec::new();
     let mut weight_gradient: Option<FloatTensor<B>> = None;
     for start in (0..rows).step_by(slice_rows) {
@@ -88,12 +97,22 @@ fn composed<B: Backend>(
 
         let logits = B::float_matmul(hidden.clone(), B::float_transpose(weight.clone())); // [n, V]
         let max = B::float_max_dim(logits.clone(), 1); // [n, 1]
-        let logits = B::float_sub(logits, max);
+        let logits = B::float_sub(logits, max.clone());
         let target_logits = B::float_gather(1, logits.clone(), targets.clone());
         let exps = B::float_exp(logits);
         let sums = B::float_sum_dim(exps.clone(), 1); // [n, 1]
-        let nll = B::float_sub(B::float_log(sums.clone()), target_logits);
+        let log_sums = B::float_log(sums.clone());
+        let nll = B::float_sub(log_sums.clone(), target_logits);
         losses.push(B::float_mul(nll, factors.clone()));
+        let sums = if z_loss == 0.0 {
+            sums
+        } else {
+            let z = B::float_add(max, log_sums); // [n, 1]
+            let squares = B::float_mul(z.clone(), z.clone());
+            z_losses.push(B::float_mul_scalar(B::float_mul(squares, factors.clone()), z_loss.into()));
+            let a = B::float_add_scalar(B::float_mul_scalar(z, (2.0 * z_loss).into()), 1.0.into());
+            B::float_div(sums, a)
+        };
         if !want_hidden && !want_weight {
             continue;
         }
@@ -115,9 +134,13 @@ fn composed<B: Backend>(
 
     let zeros = |shape| B::float_zeros(Shape::new(shape), &device, dtype);
     if losses.is_empty() {
-        let loss = B::float_zeros(Shape::new([1]), &device, dtype);
-        return (loss, want_hidden.then(|| zeros([0, width])), want_weight.then(|| zeros([vocabulary, width])));
+        let none = B::float_zeros(Shape::new([1]), &device, dtype);
+        return (none.clone(), none, want_hidden.then(|| zeros([0, width])), want_weight.then(|| zeros([vocabulary, width])));
     }
-    let loss = B::float_sum(B::float_cat(losses, 0));
-    (loss, want_hidden.then(|| B::float_cat(hidden_gradients, 0)), weight_gradient)
+    let nll = B::float_sum(B::float_cat(losses, 0));
+    let loss = match z_losses.is_empty() {
+        true => nll.clone(),
+        false => B::float_add(nll.clone(), B::float_sum(B::float_cat(z_losses, 0))),
+    };
+    (loss, nll, want_hidden.then(|| B::float_cat(hidden_gradients, 0)), weight_gradient)
 }

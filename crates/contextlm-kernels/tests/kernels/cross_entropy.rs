@@ -1,6 +1,6 @@
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor};
-use contextlm_kernels::{CrossEntropyOptions, IGNORE_INDEX, linear_cross_entropy};
+use contextlm_kernels::{CrossEntropyOptions, IGNORE_INDEX, linear_cross_entropy, linear_cross_entropy_parts};
 
 use crate::{assert_close, noise, targets, values};
 
@@ -20,7 +20,7 @@ fn reference(hidden: Tensor<2>, weight: Tensor<2>, targets: Tensor<1, Int>, divi
 
 fn ours(slice_rows: Option<usize>) -> impl Fn(Tensor<2>, Tensor<2>, Tensor<1, Int>, f64) -> Tensor<1> {
     move |hidden, weight, targets, divisor| {
-        linear_cross_entropy(hidden, weight, targets, CrossEntropyOptions { divisor, slice_rows })
+        linear_cross_entropy(hidden, weight, targets, CrossEntropyOptions { divisor, slice_rows, ..CrossEntropyOptions::default() })
     }
 }
 
@@ -73,6 +73,39 @@ fn value_and_gradients_are_those_of_log_softmax_and_gather() {
             assert_same(&run(ours(Some(8)), &some_targets(), divisor, upstream, &device), &expected, 1e-5);
         }
     }
+}
+
+#[test]
+fn the_z_loss_is_the_squared_log_normaliser() {
+    const Z: f64 = 0.03; // large enough to show in every gradient
+    let composed = |hidden: Tensor<2>, weight: Tensor<2>, targets: Tensor<1, Int>, divisor| {
+        let ignored = targets.clone().equal_elem(IGNORE_INDEX);
+        let logits = hidden.clone().matmul(weight.clone().transpose());
+        let normaliser = logits.exp().sum_dim(1).log().squeeze_dim::<1>(1);
+        let z = normaliser.square().mask_fill(ignored, 0.0).sum().mul_scalar(Z).div_scalar(divisor);
+        reference(hidden, weight, targets, divisor) + z
+    };
+    let options = |divisor, slice_rows| CrossEntropyOptions { divisor, z_loss: Z, slice_rows };
+    let device = Device::flex().autodiff();
+    for (divisor, upstream) in [(1.0, 1.0), (29.0, -2.5)] {
+        let expected = run(composed, &some_targets(), divisor, upstream, &device);
+        for slice_rows in [None, Some(8)] {
+            let ours = |hidden, weight, targets, divisor| {
+                linear_cross_entropy(hidden, weight, targets, options(divisor, slice_rows))
+            };
+            assert_same(&run(ours, &some_targets(), divisor, upstream, &device), &expected, 1e-5);
+        }
+    }
+
+    // The cross-entropy beside it is that without a z-loss, bit by bit.
+    let input = || (noise(ROWS, WIDTH, 1, &device), noise(VOCABULARY, WIDTH, 2, &device));
+    let ((hidden, weight), targets) = (input(), targets(&some_targets(), &device));
+    let with = linear_cross_entropy_parts(hidden, weight, targets.clone(), options(29.0, None));
+    let (hidden, weight) = input();
+    let without = CrossEntropyOptions { z_loss: 0.0, ..options(29.0, None) };
+    let without = linear_cross_entropy(hidden, weight, targets, without);
+    assert_eq!(values(with.cross_entropy), values(without.clone()));
+    assert!(values(with.total)[0] > values(without)[0] + 0.01);
 }
 
 #[test]
