@@ -47,7 +47,7 @@ const VOCABULARY: usize = 1024;
 const LAYERS: usize = 4;
 const WIDTH: usize = 128;
 const HEADS: usize = 4;
-const LENGTH: usize = 128;
+pub(crate) const LENGTH: usize = 128;
 
 fn main() -> ExitCode {
     contextlm_examples::report(run())

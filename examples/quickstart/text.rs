@@ -8,6 +8,8 @@ use contextlm_data::{
     rust_sources, train_documents, valid_documents,
 };
 
+use crate::LENGTH;
+
 /// Text that the tokenizer learns from, that the models learn from, and that they are compared on; bytes.
 const TOKENIZER_BYTES: u64 = 4_000_000;
 const TRAIN_BYTES: u64 = 16_000_000;
@@ -17,7 +19,7 @@ const VALID_BYTES: u64 = 80_000;
 const HEAD_BYTES: usize = 8_000;
 
 /// Longer texts of `--text` become several documents, so that one book can be learned from and held out.
-const PART_BYTES: usize = 8_000;
+const PART_BYTES: usize = 2_000;
 
 /// Share of the documents that is held out.
 const HELD_OUT: f64 = 0.05;
@@ -50,6 +52,11 @@ impl Text {
         let train = Corpus::encode(limit_bytes(training()?, TRAIN_BYTES), &tokenizer, |_| ())?;
         let held_out = limit_bytes(valid_documents(&paths, &held, &options)?.map(head), VALID_BYTES);
         let valid = Corpus::encode(held_out, &tokenizer, |_| ())?;
+        for (side, corpus) in [("train on", &train), ("validate with", &valid)] {
+            if corpus.tokens.len() < LENGTH {
+                return Err(format!("--text: too little to {side}; 100 kB are enough").into());
+            }
+        }
         println!(
             "train: {} documents, {} tokens; valid: {} documents, {} tokens, {} bytes",
             train.counts.documents,
