@@ -3,6 +3,7 @@
 
 use std::error::Error;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
@@ -20,7 +21,11 @@ struct Args {
     device: String,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    contextlm_examples::report(run())
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
     let device = contextlm_device::device(&args.device)?;
     for _ in 0..args.rounds {

@@ -3,6 +3,7 @@
 //! `tools/bench_torch.py` runs it in turn with PyTorch.
 
 use std::error::Error;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -50,7 +51,11 @@ struct Args {
     json: bool,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    contextlm_examples::report(run())
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
     let device = contextlm_device::device(&args.device)?.autodiff();
     let plain = ContextLmConfig::new(BackboneConfig::Gpt2(Gpt2Config {

@@ -6,6 +6,7 @@
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
@@ -37,6 +38,9 @@ struct Args {
     choices: Vec<String>,
     #[arg(long, value_delimiter = ',', default_value = "0")]
     seeds: Vec<u64>,
+    /// Steps instead of 300 or 600, to try the program out
+    #[arg(long)]
+    steps: Option<usize>,
     #[arg(long, default_value = "cpu")]
     device: String,
 }
@@ -53,7 +57,11 @@ const TOKENIZER_BYTES: u64 = 8_000_000;
 const TRAIN_BYTES: u64 = 24_000_000;
 const VALID_BYTES: u64 = 130_000;
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    contextlm_examples::report(compare())
+}
+
+fn compare() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
     let device = contextlm_device::device(&args.device)?;
     std::fs::create_dir_all(&args.out)?;
@@ -62,6 +70,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         1 => (stage_1(), 300),
         _ => (stage_2(&args.choices)?, 600),
     };
+    let steps = args.steps.unwrap_or(steps);
     for &seed in &args.seeds {
         let batches = Batches::new(train.tokens.clone(), LENGTH, ROWS, seed)?;
         let valid = EvalBatches::new(valid.tokens.clone(), LENGTH, ROWS)?;
@@ -155,7 +164,7 @@ fn run(
     let mut trainer = Trainer::new(model, config.clone())?;
     let (mut losses, mut norms, mut validations) = (Vec::new(), Vec::new(), serde_json::Map::new());
     // One run whose schedule is that of all steps, stopped to validate.
-    for until in VALIDATED.into_iter().filter(|&until| until <= steps) {
+    for until in VALIDATED.into_iter().filter(|&until| until < steps).chain([steps]) {
         let part = trainer.run_until(until, batches, None, &mut Metrics::none(), &Progress::named(&row.name))?;
         losses.extend(part.steps.iter().map(|step| step.loss));
         norms.extend(part.steps.iter().map(|step| step.grad_norm));

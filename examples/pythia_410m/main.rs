@@ -9,6 +9,7 @@ mod shape;
 
 use std::error::Error;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::Parser;
 use contextlm_core::{ContextConfig, ContextLm, ContextLmConfig, Device};
@@ -48,7 +49,11 @@ enum Weights {
     Random,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    contextlm_examples::report(show())
+}
+
+fn show() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
     let device = contextlm_device::device(&args.device)?;
     let (model, weights) = build(&args, &device)?;

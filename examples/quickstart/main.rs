@@ -10,6 +10,7 @@ mod training;
 
 use std::error::Error;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::Parser;
 use contextlm_core::{BackboneConfig, ContextConfig, Gpt2Config};
@@ -46,9 +47,13 @@ const VOCABULARY: usize = 1024;
 const LAYERS: usize = 4;
 const WIDTH: usize = 128;
 const HEADS: usize = 4;
-const LENGTH: usize = 128;
+pub(crate) const LENGTH: usize = 128;
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    contextlm_examples::report(run())
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
     if !(args.minutes.is_finite() && args.minutes > 0.0) {
         return Err(format!("--minutes {}: must be above 0", args.minutes).into());

@@ -1,7 +1,7 @@
 //! Other backends against flex. `CONTEXTLM_TEST_DEVICES` names them, such as `cpu,wgpu,libtorch`; without it, those of
 //! this build.
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use contextlm_core::{BackboneConfig, ContextConfig, ContextLm, ContextLmConfig};
 use contextlm_tests::{
     FUSIONS, POOLINGS, VOCABULARY, contextlm, cpu, global_norm, gpt2, gradients, ids, neox, norm, tokens, values,
@@ -81,6 +81,31 @@ fn gpt_2() {
 #[test]
 fn gpt_neox() {
     check(neox());
+}
+
+/// The loss of many rows, in more than one slice of them.
+#[test]
+fn a_loss_in_slices() {
+    use contextlm_kernels::{CrossEntropyOptions, linear_cross_entropy};
+    let loss = |device: &Device| {
+        let device = device.clone().autodiff();
+        let noise = |count: usize, seed: u64| {
+            let values = tokens(1, count, 1000, seed).into_iter().map(|value| value as f32 / 500.0 - 1.0);
+            Tensor::<1>::from_floats(values.collect::<Vec<_>>().as_slice(), &device)
+        };
+        let hidden = noise(20 * 8, 1).reshape([20, 8]).require_grad();
+        let weight = noise(VOCABULARY * 8, 2).reshape([VOCABULARY, 8]).require_grad();
+        let targets = ids(&tokens(1, 20, VOCABULARY, 3), 1, &device).reshape([20]);
+        let options = CrossEntropyOptions { divisor: 20.0, slice_rows: Some(7) };
+        let loss = linear_cross_entropy(hidden.clone(), weight.clone(), targets, options);
+        let gradients = loss.backward();
+        let gradient = |of: Tensor<2>| values(of.grad(&gradients).unwrap());
+        let gradients = vec![("hidden".into(), gradient(hidden)), ("weight".into(), gradient(weight))];
+        Results { logits: Vec::new(), loss: loss.into_scalar::<f64>(), gradients }
+    };
+    for (name, device) in devices() {
+        compare(&loss(&device), &loss(&cpu()), &name);
+    }
 }
 
 /// The comparison finds a difference.

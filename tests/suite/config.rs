@@ -1,10 +1,10 @@
 //! Configurations: errors that help, and `config.json` there and back.
 
 use contextlm_core::{
-    BackboneConfig, ContextConfig, ContextLmConfig, ContextLmError, FusionKind, InitialContextKind, Pooling,
+    Backbone, BackboneConfig, ContextConfig, ContextLmConfig, ContextLmError, FusionKind, InitialContextKind, Pooling,
     PredictorPositions, Source,
 };
-use contextlm_tests::{cpu, gpt2, neox};
+use contextlm_tests::{cpu, gpt2, ids, neox};
 use serde_json::{Value, json};
 
 fn whole(backbone: BackboneConfig) -> Value {
@@ -117,13 +117,14 @@ fn no_mutated_config_panics() {
         json!(u64::MAX),
         json!(i64::MIN),
         json!(4_000_000_000u64),
+        json!(i32::MAX),
         json!(""),
         json!("none"),
         json!(true),
         json!([]),
         json!({}),
     ];
-    let (mut tried, mut accepted) = (0, 0);
+    let (mut tried, mut accepted, mut ran) = (0, 0, 0);
     for backbone in [gpt2(), neox()] {
         let original = whole(backbone);
         for table in ["", "/backbone", "/context"] {
@@ -144,12 +145,19 @@ fn no_mutated_config_panics() {
                     if config.backbone.layers().max(layers) <= 8 {
                         let model = config.init(&cpu()).unwrap();
                         assert!(model.parameters().total > 0);
+                        // What is small enough to be drawn runs too.
+                        if model.parameters().total < 100_000 {
+                            let length = 5.min(model.backbone.spec().max_positions);
+                            let logits = model.forward(ids(&vec![0; length], 1, &cpu()));
+                            assert_eq!(logits.dims()[1], length);
+                            ran += 1;
+                        }
                     }
                 }
             }
         }
     }
-    assert!(tried > 500 && accepted > 50 && accepted < tried, "{accepted} of {tried}");
+    assert!(tried > 500 && accepted > 50 && accepted < tried && ran > 50, "{ran} of {accepted} of {tried}");
 }
 
 #[test]

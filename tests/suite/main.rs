@@ -3,12 +3,14 @@
 
 mod backends;
 mod causality;
+mod choices;
 mod config;
 mod counts;
 mod custom;
 mod determinism;
 mod documents;
 mod gradients;
+mod init;
 mod latent;
 mod plain;
 mod position_rule;

@@ -1,7 +1,11 @@
 //! Where a ContextLM is its plain backbone.
 
-use contextlm_core::{ContextConfig, ContextLm, ContextLmConfig, FusionKind, InitialContextKind, LossOptions, Source};
-use contextlm_tests::{FUSIONS, POOLINGS, VOCABULARY, cpu, gpt2, ids, neox, parameters, tokens, values};
+use burn::tensor::{Tensor, TensorData};
+use contextlm_core::{
+    ChunkGrid, ContextConfig, ContextLm, ContextLmConfig, Documents, FusionKind, InitialContextKind, LossOptions,
+    Source,
+};
+use contextlm_tests::{FUSIONS, POOLINGS, VOCABULARY, contextlm, cpu, gpt2, ids, neox, parameters, tokens, values};
 
 const ZERO_FUSIONS: [FusionKind; 4] =
     [FusionKind::Add, FusionKind::GatedAdd, FusionKind::ProjectedAdd, FusionKind::Concat];
@@ -51,6 +55,50 @@ fn zero_contexts_change_nothing() {
                 let options = LossOptions { contexts, ..LossOptions::default() };
                 let found = model.loss_with(input.clone(), target.clone(), &options).total.into_scalar::<f32>();
                 assert!(found == plain.loss(input, target).into_scalar::<f32>(), "{fusion:?}, {encoder_layers}");
+            }
+        }
+    }
+}
+
+/// A zero context adds nothing once the parameters have moved either, and no bias: before the first prediction a token's
+/// state is its own, or its norm.
+#[test]
+fn a_zero_initial_context_adds_nothing_after_training() {
+    let device = cpu();
+    let width = 16;
+    let noise = |seed: u64, entries: usize| {
+        let values = tokens(1, entries * width, 1000, seed).into_iter().map(|value| value as f32 / 500.0 - 1.0);
+        Tensor::<3>::from_data(TensorData::new(values.collect::<Vec<f32>>(), [1, entries, width]), &device)
+    };
+    for fusion in [FusionKind::Add, FusionKind::GatedAdd, FusionKind::ProjectedAdd, FusionKind::NormedAdd] {
+        for source in [Source::Predicted, Source::Constant] {
+            let initial_context = InitialContextKind::Zero;
+            let context = ContextConfig { fusion, source, initial_context, chunk_size: 4, ..ContextConfig::default() };
+            let model = contextlm(gpt2(), context, &device);
+            let path = model.context.as_ref().unwrap();
+            let documents = Documents::new(vec![vec![0, 5]], 11).unwrap();
+            // Positions that the initial context guides: the first three of a document.
+            let grids = [
+                (ChunkGrid::uniform(11, 4), vec![0, 1, 2]),
+                (ChunkGrid::packed(&documents, 4), vec![0, 1, 2, 5, 6, 7]),
+            ];
+            for (grid, first) in grids {
+                let (states, mut contexts) = (noise(1, 11), noise(2, grid.chunks() + 1));
+                let initial = path.embedding.initial(1, &device);
+                contexts = match source {
+                    Source::Constant => initial.expand([1, grid.chunks() + 1, width]),
+                    Source::Predicted => Tensor::cat(vec![initial, contexts.narrow(1, 1, grid.chunks())], 1),
+                };
+                let found = values(path.decoder.fusion.forward(states.clone(), contexts, &grid));
+                let own = match &path.decoder.fusion.norm_tokens {
+                    Some(norm) => values(norm.forward(states)),
+                    None => values(states),
+                };
+                for t in 0..11 {
+                    let zero = source == Source::Constant || first.contains(&t);
+                    let at = t * width..(t + 1) * width;
+                    assert_eq!(found[at.clone()] == own[at], zero, "{fusion:?}, {source:?}, {t}");
+                }
             }
         }
     }

@@ -24,7 +24,7 @@ use crate::{BackboneFlops, BackboneSpec, TensorNames};
 /// large as many blocks, and is used in slices.
 pub trait Backbone: Module + ModuleDisplay {
     /// What one block remembers of the entries before, for decoding token by token. A backbone without caches
-    /// uses [`KvCache`](crate::KvCache) here and leaves the methods below as they are.
+    /// uses `()` here and leaves the methods below as they are.
     type Cache: Send;
 
     /// Sizes.

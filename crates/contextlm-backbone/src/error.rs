@@ -20,6 +20,9 @@ pub enum BackboneError {
     Block(#[from] NnError),
 }
 
+/// The most blocks that a stack may have.
+pub const MAX_LAYERS: usize = 10_000;
+
 impl BackboneError {
     pub(crate) fn config(key: &'static str, value: impl ToString, fix: impl Into<String>) -> Self {
         Self::Config { key, value: value.to_string(), fix: fix.into() }
@@ -31,6 +34,15 @@ impl BackboneError {
             0 => Err(Self::config(key, value, "must be at least 1")),
             1..=0x7fff_ffff => Ok(()),
             _ => Err(Self::config(key, value, "must be at most 2147483647")),
+        }
+    }
+
+    /// Checks a number of blocks: each is an allocation before it has weights.
+    pub(crate) fn layers(key: &'static str, value: usize) -> Result<(), Self> {
+        match value {
+            0 => Err(Self::config(key, value, "must be at least 1")),
+            1..=MAX_LAYERS => Ok(()),
+            _ => Err(Self::config(key, value, format!("must be at most {MAX_LAYERS}"))),
         }
     }
 

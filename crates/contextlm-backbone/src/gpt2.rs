@@ -126,7 +126,7 @@ impl Gpt2Config {
         }
         for key in ["scale_attn_by_inverse_layer_idx", "add_cross_attention"] {
             if self.other.get(key) == Some(&Value::Bool(true)) {
-                return Err(BackboneError::config("config", format!("{key} = true"), "only false is supported"));
+                return Err(BackboneError::config(key, true, "only false is supported"));
             }
         }
         if self.other.get("scale_attn_weights") == Some(&Value::Bool(false)) {
@@ -168,7 +168,7 @@ impl Gpt2Config {
     pub fn validate(&self) -> Result<(), BackboneError> {
         BackboneError::positive("vocab_size", self.vocab_size)?;
         BackboneError::positive("n_positions", self.n_positions)?;
-        BackboneError::positive("n_layer", self.n_layer)?;
+        BackboneError::layers("n_layer", self.n_layer)?;
         BackboneError::probability("embd_pdrop", self.embd_pdrop)?;
         self.block().map(|_| ())
     }

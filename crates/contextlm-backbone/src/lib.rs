@@ -18,7 +18,7 @@ mod spec;
 
 pub use backbone::Backbone;
 pub use contextlm_nn::{BlockConfig, Init, KvCache, Positions};
-pub use error::BackboneError;
+pub use error::{BackboneError, MAX_LAYERS};
 pub use gpt_neox::{GptNeoX, GptNeoXConfig, RopeParameters};
 pub use gpt2::{Gpt2, Gpt2Config};
 pub use llama::{Llama, LlamaConfig, LlamaKind, RopeScaling};

@@ -202,7 +202,7 @@ impl LlamaConfig {
     /// As [`block`](Self::block), and for sizes of 0.
     pub fn validate(&self) -> Result<(), BackboneError> {
         BackboneError::positive("vocab_size", self.vocab_size)?;
-        BackboneError::positive("num_hidden_layers", self.num_hidden_layers)?;
+        BackboneError::layers("num_hidden_layers", self.num_hidden_layers)?;
         BackboneError::positive("max_position_embeddings", self.max_position_embeddings)?;
         self.block().map(|_| ())
     }

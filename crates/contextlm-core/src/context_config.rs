@@ -1,4 +1,4 @@
-use contextlm_backbone::BackboneSpec;
+use contextlm_backbone::{BackboneSpec, MAX_LAYERS};
 use contextlm_decoder::FusionKind;
 use contextlm_embedding::Pooling;
 use serde::{Deserialize, Serialize};
@@ -139,10 +139,12 @@ impl ContextConfig {
         if self.chunk_size == 0 {
             return Err(ContextLmError::context("chunk_size", 0, "must be at least 1"));
         }
-        for (key, value) in [("chunk_size", self.chunk_size), ("predictor_layers", self.predictor_layers)] {
-            if value > i32::MAX as usize {
-                return Err(ContextLmError::context(key, value, "must be at most 2147483647"));
-            }
+        if self.chunk_size > i32::MAX as usize {
+            return Err(ContextLmError::context("chunk_size", self.chunk_size, "must be at most 2147483647"));
+        }
+        if self.predictor_layers > MAX_LAYERS {
+            let fix = format!("must be at most {MAX_LAYERS}");
+            return Err(ContextLmError::context("predictor_layers", self.predictor_layers, fix));
         }
         if self.encoder_layers > spec.layers {
             let fix = format!("must be at most the backbone's number of layers, {}", spec.layers);

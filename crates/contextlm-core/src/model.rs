@@ -1,7 +1,7 @@
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use contextlm_backbone::{Backbone, Init, Positions};
-use contextlm_decoder::{FusionConfig, FusionKind, TokenDecoder};
+use contextlm_decoder::{FusionConfig, FusionKind, TokenDecoder, ZeroContexts};
 use contextlm_embedding::{ChunkGrid, ContextEmbedding, ContextEmbeddingConfig, InitialContext};
 use contextlm_kernels::{CrossEntropy, CrossEntropyOptions, IGNORE_INDEX, linear_cross_entropy_parts};
 use contextlm_nn::Documents;
@@ -124,7 +124,13 @@ impl<B: Backbone> ContextLm<B> {
         };
         let predictor =
             ContextPredictorConfig { block, layers: context.predictor_layers, norm: context.predictor_norm };
-        let fusion = FusionConfig { kind: context.fusion, width: spec.width, norm, gate_init: context.gate_init };
+        let zeros = match context.initial_context {
+            InitialContextKind::Learned => ZeroContexts::None,
+            InitialContextKind::Zero if predicted => ZeroContexts::Initial,
+            InitialContextKind::Zero => ZeroContexts::All,
+        };
+        let fusion =
+            FusionConfig { kind: context.fusion, width: spec.width, norm, gate_init: context.gate_init, zeros };
         let initial_entry = context.initial_context == InitialContextKind::Learned;
         let path = ContextPath {
             embedding: embedding.init(&init, device),

@@ -18,11 +18,14 @@ pub struct ReadOptions {
     pub key: String,
     /// A document, or a line of JSON, of more bytes is an error. Default: 1 GiB.
     pub max_document_bytes: u64,
+    /// A longer document becomes several of at most so many bytes, cut after the last line that fits, or else after the
+    /// last character. Default: documents stay whole.
+    pub part_bytes: Option<usize>,
 }
 
 impl Default for ReadOptions {
     fn default() -> Self {
-        Self { key: "text".into(), max_document_bytes: 1 << 30 }
+        Self { key: "text".into(), max_document_bytes: 1 << 30, part_bytes: None }
     }
 }
 
@@ -44,6 +47,8 @@ pub fn read_documents(paths: &[PathBuf], options: &ReadOptions) -> Result<Docume
         buffer: Vec::new(),
         key: options.key.clone(),
         limit: options.max_document_bytes,
+        part_bytes: options.part_bytes.unwrap_or(usize::MAX),
+        rest: None,
     })
 }
 
@@ -54,6 +59,9 @@ pub struct Documents {
     buffer: Vec<u8>,
     key: String,
     limit: u64,
+    part_bytes: usize,
+    /// What is left of a document that was cut.
+    rest: Option<Document>,
 }
 
 struct OpenFile {
@@ -71,6 +79,20 @@ impl Iterator for Documents {
     type Item = Result<Document, DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        let mut item = match self.rest.take() {
+            Some(rest) => Ok(rest),
+            None => self.next_document()?,
+        };
+        if let Ok(document) = &mut item {
+            self.rest = cut(document, self.part_bytes);
+        }
+        Some(item)
+    }
+}
+
+impl Documents {
+    /// The next whole document.
+    fn next_document(&mut self) -> Option<Result<Document, DataError>> {
         loop {
             let Some(file) = &mut self.current else {
                 let path = self.files.next()?;
@@ -168,6 +190,20 @@ impl OpenFile {
             };
         }
     }
+}
+
+/// Shortens a document to `bytes`, and gives what is left of it.
+fn cut(document: &mut Document, bytes: usize) -> Option<Document> {
+    if document.text.len() <= bytes {
+        return None;
+    }
+    let fits = &document.text[..document.text.floor_char_boundary(bytes)];
+    // A first character of more bytes stays whole.
+    let first = document.text.chars().next().map_or(0, char::len_utf8);
+    let end = fits.rfind('\n').map_or(fits.len(), |newline| newline + 1).max(first);
+    let text = document.text.split_off(end);
+    let line = document.line + newlines(document.text.as_bytes());
+    (!text.is_empty()).then(|| Document { text, path: document.path.clone(), line })
 }
 
 fn newlines(bytes: &[u8]) -> u64 {

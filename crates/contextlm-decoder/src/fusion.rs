@@ -23,6 +23,17 @@ pub enum FusionKind {
     Interleave,
 }
 
+/// Which contexts are zeros instead of a parameter or a prediction (`initial_context = "zero"`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ZeroContexts {
+    /// None.
+    None,
+    /// The initial one, `c_hat[0]`.
+    Initial,
+    /// All: the initial one is everywhere (`source = "constant"`).
+    All,
+}
+
 /// Settings of a fusion.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FusionConfig {
@@ -34,6 +45,9 @@ pub struct FusionConfig {
     pub norm: NormConfig,
     /// Where the scalar of `gated_add` starts; it is used as it is, without a sigmoid.
     pub gate_init: f32,
+    /// Contexts that are zeros. They add nothing to a token state, no bias either; under `concat`, which maps both
+    /// together, the bias stays.
+    pub zeros: ZeroContexts,
 }
 
 /// The fusions that add: each is a map of the token states plus a map of the contexts.
@@ -51,6 +65,8 @@ pub struct Fusion {
     pub proj: Option<Linear>,
     #[module(skip)]
     kind: FusionKind,
+    #[module(skip)]
+    zeros: ZeroContexts,
 }
 
 impl FusionConfig {
@@ -73,6 +89,7 @@ impl FusionConfig {
                 _ => None,
             },
             kind: self.kind,
+            zeros: self.zeros,
         }
     }
 }
@@ -88,7 +105,23 @@ impl Fusion {
     /// # Shapes
     /// h [B, T, D], c_hat [B, K+1, D] to [B, T, D]
     pub fn forward(&self, states: Tensor<3>, contexts: Tensor<3>, grid: &ChunkGrid) -> Tensor<3> {
-        self.of_tokens(states) + grid.spread(self.of_contexts(contexts))
+        self.of_tokens(states) + grid.spread(self.without_zeros(self.of_contexts(contexts)))
+    }
+
+    /// Takes out what a bias has made of contexts that are zeros, [B, K+1, D].
+    fn without_zeros(&self, mapped: Tensor<3>) -> Tensor<3> {
+        let [rows, count, width] = mapped.dims();
+        match (self.kind, self.zeros) {
+            (FusionKind::Concat, _) | (_, ZeroContexts::None) => mapped,
+            (_, ZeroContexts::All) => mapped.zeros_like(),
+            (_, ZeroContexts::Initial) => {
+                let initial = Tensor::zeros([rows, 1, width], &mapped.device());
+                match count {
+                    1 => initial,
+                    _ => Tensor::cat(vec![initial, mapped.narrow(1, 1, count - 1)], 1),
+                }
+            }
+        }
     }
 
     fn of_tokens(&self, states: Tensor<3>) -> Tensor<3> {

@@ -9,6 +9,6 @@ mod fusion;
 mod interleave;
 mod token_decoder;
 
-pub use fusion::{Fusion, FusionConfig, FusionKind};
+pub use fusion::{Fusion, FusionConfig, FusionKind, ZeroContexts};
 pub use interleave::Interleave;
 pub use token_decoder::TokenDecoder;

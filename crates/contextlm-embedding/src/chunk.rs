@@ -135,11 +135,15 @@ impl ChunkGrid {
         let [rows, count, width] = contexts.dims();
         match &self.packed {
             // Context floor((t+1)/w) at position t: every context w times over, from the second copy of the first.
-            None => contexts
-                .unsqueeze_dim::<4>(2)
-                .expand([rows, count, self.chunk_size, width])
-                .reshape([rows, count * self.chunk_size, width])
-                .narrow(1, 1, self.length),
+            None => {
+                // Without a complete chunk there is one context, and as many copies as are looked at are enough.
+                let copies = self.chunk_size.min(self.length + 1);
+                contexts
+                    .unsqueeze_dim::<4>(2)
+                    .expand([rows, count, copies, width])
+                    .reshape([rows, count * copies, width])
+                    .narrow(1, 1, self.length)
+            }
             Some(packed) => {
                 let offsets = packed.contexts.iter().enumerate().map(|(i, &k)| (i / self.length * count) as i64 + k);
                 let index = indices(&offsets.collect::<Vec<_>>(), &contexts.device());

@@ -37,3 +37,23 @@ impl Metrics {
         line.and_then(|line| writeln!(file, "{line}")).map_err(|source| TrainError::File { path: path.clone(), source })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_is_one_object_and_there_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        let mut metrics = Metrics::create(&path).unwrap();
+        for step in 1..=2 {
+            metrics.line(&serde_json::json!({ "step": step })).unwrap();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let steps: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            assert_eq!((steps.len(), &steps[step - 1]["step"]), (step, &serde_json::json!(step)));
+        }
+        let missing = folder.path().join("no/metrics.jsonl");
+        assert!(Metrics::create(&missing).unwrap_err().to_string().contains("no/metrics.jsonl"));
+    }
+}

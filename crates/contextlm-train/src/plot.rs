@@ -109,3 +109,31 @@ fn bounds(curves: &[Curve<'_>]) -> Option<(f64, std::ops::Range<f64>)> {
     let margin = 0.05 * (high - low).max(0.1);
     (low <= high).then_some((steps as f64, low - margin..high + margin))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Evaluation, StepMetrics};
+
+    #[test]
+    fn a_picture_has_its_title_and_a_curve_a_run() {
+        let step = |step: usize| StepMetrics {
+            step,
+            tokens: 0,
+            loss: 5.0 / step as f64,
+            latent_loss: None,
+            lr: 0.0,
+            grad_norm: 0.0,
+            tokens_per_second: 0.0,
+        };
+        let valid = vec![(5, Evaluation { nll: 30.0, tokens: 10 }), (9, Evaluation { nll: 20.0, tokens: 10 })];
+        let run = Run { steps: (1..10).map(step).collect(), valid };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("curves.svg");
+        loss_curves(&path, "a title", &[Curve { name: "one", run: &run }, Curve { name: "two", run: &run }]).unwrap();
+        let svg = std::fs::read_to_string(&path).unwrap();
+        assert!(["a title", "one", "two", "<polyline", "<circle"].iter().all(|part| svg.contains(part)), "{svg}");
+        let error = loss_curves(&path, "", &[Curve { name: "none", run: &Run::default() }]).unwrap_err();
+        assert!(error.to_string().contains("no step was made"), "{error}");
+    }
+}

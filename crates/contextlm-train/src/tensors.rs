@@ -1,6 +1,6 @@
 use burn::tensor::TensorData;
-use contextlm_core::{Device, Documents, Int, Tensor};
-use contextlm_data::Batch;
+use contextlm_core::{BackboneSpec, Device, Documents, Int, Tensor};
+use contextlm_data::{Batch, IGNORE_INDEX};
 
 use crate::TrainError;
 
@@ -13,6 +13,28 @@ pub struct BatchTensors {
     pub targets: Tensor<2, Int>,
     /// Documents of a packed batch.
     pub documents: Option<Documents>,
+}
+
+/// Checks that a model can take a batch: a backend would panic over an id that is no token, or give a wrong loss.
+///
+/// # Errors
+/// [`TrainError::Batch`] naming the id or the length.
+pub(crate) fn check_batch(batch: &Batch, spec: &BackboneSpec) -> Result<(), TrainError> {
+    let fits = |id: &i64| (0..spec.vocabulary as i64).contains(id);
+    let target = |id: &i64| fits(id) || *id == IGNORE_INDEX;
+    let wrong = batch.inputs.iter().find(|&id| !fits(id)).or_else(|| batch.targets.iter().find(|&id| !target(id)));
+    if let Some(id) = wrong {
+        let vocabulary = spec.vocabulary;
+        let reason = format!("token {id}, but the model has {vocabulary}; was the text encoded by its tokenizer?");
+        return Err(TrainError::Batch { reason });
+    }
+    if batch.length > spec.max_positions {
+        let (length, most) = (batch.length, spec.max_positions);
+        return Err(TrainError::Batch {
+            reason: format!("rows of {length} tokens, but the model has {most} positions"),
+        });
+    }
+    Ok(())
 }
 
 /// Puts rows `from..to` of a batch on a device.

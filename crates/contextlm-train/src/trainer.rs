@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::decay::adamw;
 use crate::schedule::learning_rate;
+use crate::tensors::check_batch;
 use crate::{
     DecayGroups, Evaluation, Metrics, Progress, TrainConfig, TrainError, batch_tensors, clip_grad_norm, decay_groups,
     evaluate,
@@ -98,6 +99,7 @@ impl<B: Backbone> Trainer<B> {
     /// [`TrainError::NotFinite`], which leaves the parameters as they were; [`TrainError::Batch`].
     pub fn step(&mut self, batch: &Batch) -> Result<StepMetrics, TrainError> {
         let clock = Instant::now();
+        check_batch(batch, &self.model.backbone.spec())?;
         let scored = batch.scored();
         let (loss, latent_loss, mut gradients) = self.gradients(batch, scored)?;
         let grad_norm = clip_grad_norm(&self.model, &mut gradients, self.config.grad_clip);

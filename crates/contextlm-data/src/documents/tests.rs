@@ -195,3 +195,23 @@ fn the_limit_holds_for_documents_and_lines() {
     let found = read(folder.write("d.jsonl", lines));
     assert!(matches!(found[..], [Ok(_), Err(DataError::TooLong { line: 2, .. }), Ok(_)]), "{found:?}");
 }
+
+#[test]
+fn long_documents_are_cut_after_lines_or_characters_and_nothing_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.txt");
+    let text = "one\ntwo three\nfour\nééééééé\n";
+    fs::write(&path, text).unwrap();
+    let parts = |bytes| {
+        let options = ReadOptions { part_bytes: Some(bytes), ..Default::default() };
+        let parts = read_documents(std::slice::from_ref(&path), &options).unwrap().map(|item| item.unwrap());
+        parts.map(|part| (part.text, part.line)).collect::<Vec<_>>()
+    };
+    let expected = [("one\n", 1), ("two three\n", 2), ("four\n", 3), ("ééééé", 4), ("éé\n", 4)];
+    assert_eq!(parts(11), expected.map(|(text, line)| (text.to_string(), line)));
+    for bytes in 0..text.len() + 2 {
+        let parts = parts(bytes);
+        assert_eq!(parts.iter().map(|(text, _)| &**text).collect::<String>(), text, "{bytes}");
+        assert!(parts.iter().all(|(text, _)| text.len() <= bytes.max(2)), "{bytes}");
+    }
+}
