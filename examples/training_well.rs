@@ -15,7 +15,9 @@ use contextlm_data::{
     Batches, Corpus, EvalBatches, Held, ReadOptions, Tokenizer, limit_bytes, train_documents, valid_documents,
 };
 use contextlm_examples::{Row, five_rows, named_row};
-use contextlm_train::{Evaluation, Metrics, Progress, TrainConfig, Trainer, evaluate_with_swapped_contexts};
+use contextlm_train::{
+    Evaluation, Metrics, Progress, ScheduleConfig, TrainConfig, Trainer, evaluate_with_swapped_contexts,
+};
 use serde_json::{Value, json};
 
 /// Trains small models with different context settings and keeps their losses.
@@ -160,7 +162,8 @@ fn run(
     let clock = Instant::now();
     let model = row.config.init_seeded(seed, &device.clone().autodiff())?;
     let parameters = model.parameters();
-    let config = TrainConfig { steps, ..TrainConfig::default() };
+    let schedule = ScheduleConfig { warmup_steps: Some(50), ..ScheduleConfig::default() };
+    let config = TrainConfig { steps, schedule, ..TrainConfig::default() };
     let mut trainer = Trainer::new(model, config.clone())?;
     let (mut losses, mut norms, mut validations) = (Vec::new(), Vec::new(), serde_json::Map::new());
     // One run whose schedule is that of all steps, stopped to validate.

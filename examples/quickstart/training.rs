@@ -8,7 +8,7 @@ use contextlm_core::{ContextLm, Device, Module, Parameters};
 use contextlm_data::{Batches, EvalBatches};
 use contextlm_examples::Row;
 use contextlm_train::plot::{Curve, loss_curves};
-use contextlm_train::{Metrics, Progress, Run, TrainConfig, Trainer, evaluate_with_swapped_contexts};
+use contextlm_train::{Metrics, Progress, Run, ScheduleConfig, TrainConfig, Trainer, evaluate_with_swapped_contexts};
 
 use crate::text::Text;
 
@@ -128,7 +128,7 @@ impl Plan {
         let model = row.config.init_seeded(self.seed, &self.device.clone().autodiff())?;
         let config = TrainConfig {
             steps,
-            warmup_steps: (steps / 10).min(50),
+            schedule: ScheduleConfig { warmup_steps: Some((steps / 10).min(50)), ..ScheduleConfig::default() },
             eval_every: steps.div_ceil(VALIDATIONS),
             ..TrainConfig::default()
         };

@@ -96,7 +96,7 @@ fn a_loss_in_slices() {
         let hidden = noise(20 * 8, 1).reshape([20, 8]).require_grad();
         let weight = noise(VOCABULARY * 8, 2).reshape([VOCABULARY, 8]).require_grad();
         let targets = ids(&tokens(1, 20, VOCABULARY, 3), 1, &device).reshape([20]);
-        let options = CrossEntropyOptions { divisor: 20.0, slice_rows: Some(7) };
+        let options = CrossEntropyOptions { divisor: 20.0, z_loss: 0.01, slice_rows: Some(7) };
         let loss = linear_cross_entropy(hidden.clone(), weight.clone(), targets, options);
         let gradients = loss.backward();
         let gradient = |of: Tensor<2>| values(of.grad(&gradients).unwrap());

@@ -3,12 +3,17 @@
 use contextlm_core::ContextLmConfig;
 use contextlm_data::Batch;
 use contextlm_tests::{VOCABULARY, cpu, neox, tokens};
-use contextlm_train::{TrainConfig, Trainer};
+use contextlm_train::{OptimizerConfig, ScheduleConfig, TrainConfig, Trainer};
 
 /// Losses of 20 steps, from the model's and the data's seed.
 fn losses(seed: u64) -> Vec<f64> {
     let model = ContextLmConfig::new(neox()).with_default_context().init_seeded(seed, &cpu().autodiff()).unwrap();
-    let config = TrainConfig { steps: 20, lr: 1e-2, warmup_steps: 2, ..TrainConfig::default() };
+    let config = TrainConfig {
+        steps: 20,
+        optimizer: OptimizerConfig { lr: 1e-2, ..OptimizerConfig::default() },
+        schedule: ScheduleConfig { warmup_steps: Some(2), ..ScheduleConfig::default() },
+        ..TrainConfig::default()
+    };
     let mut trainer = Trainer::new(model, config).unwrap();
     (0..20)
         .map(|step| {

@@ -16,11 +16,16 @@ pub enum TrainError {
         /// What would be accepted.
         fix: String,
     },
-    /// Loss or gradients are not numbers any more; the parameters are those before the step.
-    #[error("step {step}: loss {loss}, gradient norm {grad_norm}: not finite; lower lr, or warm up for longer")]
-    NotFinite {
-        /// The step, counted from 1.
+    /// Too many steps in a row were skipped; the parameters are those before the first of them.
+    #[error(
+        "step {step}: loss {loss}, gradient norm {grad_norm}: skipped, as were the {count} last steps; \
+         lower lr, or warm up for longer"
+    )]
+    Skipped {
+        /// The last step, counted from 1.
         step: usize,
+        /// Steps skipped in a row.
+        count: usize,
         /// The loss.
         loss: f64,
         /// The global norm of the gradients.

@@ -1,6 +1,7 @@
 //! Training loops for [ContextLM](https://arxiv.org/abs/2510.20280).
 //!
-//! - [`Trainer`]: AdamW with decay groups, global-norm clipping, warm-up and cosine, step by step or for a whole run.
+//! - [`Trainer`]: AdamW or Muon with decay groups, global-norm clipping, schedules, frozen parts and a guard against bad
+//!   steps, step by step or for a whole run.
 //! - [`evaluate`], [`evaluate_with_swapped_contexts`]: validation loss, and how much a model relies on its contexts.
 //! - [`Progress`], [`Metrics`], [`plot`]: a bar, JSON lines, and loss curves as SVG.
 //!
@@ -20,24 +21,28 @@
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+/// The CPU backend has one source of random numbers for all threads: tests that draw hold this.
+#[cfg(test)]
+static RANDOM_NUMBERS: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
 mod clip;
 mod config;
-mod decay;
 mod error;
 mod evaluate;
+mod freeze;
 mod metrics;
+mod optimizer;
 pub mod plot;
 mod progress;
-mod schedule;
 mod tensors;
 mod trainer;
 
 pub use clip::clip_grad_norm;
-pub use config::TrainConfig;
-pub use decay::{DecayGroups, decay_groups};
+pub use config::{GuardConfig, LossConfig, OptimizerConfig, OptimizerName, ScheduleConfig, ScheduleName, TrainConfig};
 pub use error::TrainError;
 pub use evaluate::{Evaluation, evaluate, evaluate_with_swapped_contexts};
 pub use metrics::Metrics;
+pub use optimizer::{DecayGroups, decay_groups};
 pub use progress::Progress;
 pub use tensors::{BatchTensors, batch_tensors};
-pub use trainer::{Run, StepMetrics, Trainer};
+pub use trainer::{Run, StepMetrics, TrainProgress, Trainer};

@@ -125,6 +125,7 @@ mod tests {
             lr: 0.0,
             grad_norm: 0.0,
             tokens_per_second: 0.0,
+            skipped: false,
         };
         let valid = vec![(5, Evaluation { nll: 30.0, tokens: 10 }), (9, Evaluation { nll: 20.0, tokens: 10 })];
         let run = Run { steps: (1..10).map(step).collect(), valid };

@@ -1,13 +1,13 @@
 use std::time::Instant;
 
 use burn::module::Module;
-use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
+use burn::optim::{GradientsAccumulator, GradientsParams};
 use contextlm_core::{Backbone, ChunkGrid, ContextLm, Device, Documents, LossOptions};
 use contextlm_data::{Batch, Batches, EvalBatches};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::decay::adamw;
-use crate::schedule::learning_rate;
+use crate::freeze::freeze;
+use crate::optimizer::Optimizer;
 use crate::tensors::check_batch;
 use crate::{
     DecayGroups, Evaluation, Metrics, Progress, TrainConfig, TrainError, batch_tensors, clip_grad_norm, decay_groups,
@@ -19,7 +19,7 @@ use crate::{
 pub struct StepMetrics {
     /// Steps so far, this one included.
     pub step: usize,
-    /// Targets trained on so far.
+    /// Targets seen so far, those of skipped steps included.
     pub tokens: u64,
     /// Cross-entropy of the batch before the update, nats a target.
     pub loss: f64,
@@ -32,6 +32,9 @@ pub struct StepMetrics {
     pub grad_norm: f64,
     /// Speed of this step.
     pub tokens_per_second: f64,
+    /// Whether the guard skipped the update.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub skipped: bool,
 }
 
 /// A line of the metrics for a validation.
@@ -54,12 +57,29 @@ pub struct Run {
 /// A model in training: the model, its optimizer, and how far it is.
 pub struct Trainer<B: Backbone> {
     model: ContextLm<B>,
-    optimizer: ModuleOptimizer,
+    optimizer: Optimizer,
     config: TrainConfig,
     device: Device,
-    step: usize,
-    tokens: u64,
+    progress: TrainProgress,
 }
+
+/// How far a run is: all that the next step depends on, beside parameters and the optimizer's state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct TrainProgress {
+    /// Steps made.
+    pub step: usize,
+    /// Targets seen, those of skipped steps included.
+    pub tokens: u64,
+    /// Mean of the losses so far, in which older ones count less and less.
+    pub smoothed_loss: Option<f64>,
+    /// Steps that the guard has skipped.
+    pub skipped: usize,
+    /// Those of them since the last good one.
+    pub skipped_in_a_row: usize,
+}
+
+/// What an earlier smoothed loss counts beside a new loss.
+const SMOOTHING: f64 = 0.98;
 
 impl<B: Backbone> Trainer<B> {
     /// A trainer at step 0. The model is on a device with autodiff.
@@ -71,8 +91,9 @@ impl<B: Backbone> Trainer<B> {
         let device = model.devices().into_iter().find(Device::is_autodiff).ok_or_else(|| {
             TrainError::config("device", "without autodiff", "initialise the model on device.autodiff()")
         })?;
-        let optimizer = adamw(&model, &config);
-        Ok(Self { model, optimizer, config, device, step: 0, tokens: 0 })
+        let model = freeze(model, &config.freeze)?;
+        let optimizer = Optimizer::new(&config.optimizer);
+        Ok(Self { model, optimizer, config, device, progress: TrainProgress::default() })
     }
 
     /// The model as it is now.
@@ -85,6 +106,11 @@ impl<B: Backbone> Trainer<B> {
         &self.config
     }
 
+    /// How far it is.
+    pub fn progress(&self) -> &TrainProgress {
+        &self.progress
+    }
+
     /// Tensors and parameters with and without weight decay.
     pub fn decay_groups(&self) -> DecayGroups {
         decay_groups(&self.model)
@@ -95,24 +121,52 @@ impl<B: Backbone> Trainer<B> {
     /// With `micro_batch`, the batch goes through the model in parts. Every part's loss is divided by the targets of the
     /// whole batch and the gradients are added, so that the step is that of the whole batch.
     ///
+    /// A step whose loss or gradients are out of line is skipped, see [`GuardConfig`](crate::GuardConfig): the parameters
+    /// stay as they were, and the next step goes on with the next batch.
+    ///
     /// # Errors
-    /// [`TrainError::NotFinite`], which leaves the parameters as they were; [`TrainError::Batch`].
+    /// [`TrainError::Skipped`] after too many skipped steps in a row; [`TrainError::Batch`].
     pub fn step(&mut self, batch: &Batch) -> Result<StepMetrics, TrainError> {
         let clock = Instant::now();
         check_batch(batch, &self.model.backbone.spec())?;
         let scored = batch.scored();
         let (loss, latent_loss, mut gradients) = self.gradients(batch, scored)?;
-        let grad_norm = clip_grad_norm(&self.model, &mut gradients, self.config.grad_clip);
-        if !loss.is_finite() || !grad_norm.is_finite() {
-            return Err(TrainError::NotFinite { step: self.step + 1, loss, grad_norm });
+        let grad_norm = clip_grad_norm(&self.model, &mut gradients, self.config.optimizer.grad_clip);
+        let lr = self.config.optimizer.lr * self.config.schedule.factor(self.progress.step, self.config.steps);
+        let skipped = self.is_bad(loss, grad_norm);
+        if !skipped {
+            self.model = self.optimizer.step(lr, self.model.clone(), gradients);
         }
+        self.account(loss, scored, skipped);
 
-        let lr = learning_rate(&self.config, self.step);
-        self.model = self.optimizer.step(lr, self.model.clone(), gradients);
-        self.step += 1;
-        self.tokens += scored as u64;
+        let TrainProgress { step, tokens, skipped_in_a_row, .. } = self.progress;
+        if skipped_in_a_row > 0 && skipped_in_a_row >= self.config.guard.max_skipped {
+            return Err(TrainError::Skipped { step, count: skipped_in_a_row, loss, grad_norm });
+        }
         let tokens_per_second = scored as f64 / clock.elapsed().as_secs_f64();
-        Ok(StepMetrics { step: self.step, tokens: self.tokens, loss, latent_loss, lr, grad_norm, tokens_per_second })
+        Ok(StepMetrics { step, tokens, loss, latent_loss, lr, grad_norm, tokens_per_second, skipped })
+    }
+
+    /// Whether a step would do harm.
+    fn is_bad(&self, loss: f64, grad_norm: f64) -> bool {
+        let max_spike = self.config.guard.max_spike;
+        let spikes = |smoothed: f64| max_spike > 0.0 && loss > smoothed + max_spike;
+        !loss.is_finite() || !grad_norm.is_finite() || self.progress.smoothed_loss.is_some_and(spikes)
+    }
+
+    /// Counts a step.
+    fn account(&mut self, loss: f64, scored: usize, skipped: bool) {
+        let progress = &mut self.progress;
+        progress.step += 1;
+        progress.tokens += scored as u64;
+        if skipped {
+            progress.skipped += 1;
+            progress.skipped_in_a_row += 1;
+        } else {
+            progress.skipped_in_a_row = 0;
+            let before = progress.smoothed_loss.unwrap_or(loss);
+            progress.smoothed_loss = Some(SMOOTHING * before + (1.0 - SMOOTHING) * loss);
+        }
     }
 
     /// Trains from where the trainer is to the last step, batch `n` of `batches` at step `n`.
@@ -142,20 +196,21 @@ impl<B: Backbone> Trainer<B> {
         progress: &Progress,
     ) -> Result<Run, TrainError> {
         let mut run = Run::default();
-        progress.start(self.config.steps, self.step);
-        while self.step < until.min(self.config.steps) {
-            let done = self.step(&batches.batch(self.step as u64))?;
+        progress.start(self.config.steps, self.progress.step);
+        while self.progress.step < until.min(self.config.steps) {
+            let done = self.step(&batches.batch(self.progress.step as u64))?;
             metrics.line(&done)?;
             progress.step(done.loss, done.tokens_per_second);
             run.steps.push(done);
 
             let every = self.config.eval_every;
-            let due = self.step == self.config.steps || (every > 0 && self.step.is_multiple_of(every));
+            let step = done.step;
+            let due = step == self.config.steps || (every > 0 && step.is_multiple_of(every));
             if let Some(valid) = valid.filter(|_| due) {
                 let evaluation = self.evaluate(valid)?;
                 let (valid_loss, valid_tokens) = (evaluation.loss(), evaluation.tokens);
-                metrics.line(&ValidMetrics { step: self.step, valid_loss, valid_tokens })?;
-                run.valid.push((self.step, evaluation));
+                metrics.line(&ValidMetrics { step, valid_loss, valid_tokens })?;
+                run.valid.push((step, evaluation));
             }
         }
         progress.finish();
@@ -179,11 +234,13 @@ impl<B: Backbone> Trainer<B> {
         for from in (0..batch.rows).step_by(micro_batch) {
             let to = batch.rows.min(from + micro_batch);
             let part = batch_tensors(batch, from, to, &self.device)?;
+            self.device.seed(dropout_seed(self.config.seed, self.progress.step, from));
             let options = LossOptions {
                 documents: part.documents,
                 divisor: Some(scored.max(1) as f64),
-                latent_loss: self.config.latent_loss,
-                latent_weight: self.config.latent_weight,
+                z_loss: self.config.loss.z_loss,
+                latent_loss: self.config.loss.latent_loss,
+                latent_weight: self.config.loss.latent_weight,
                 latent_divisor,
                 contexts: None,
             };
@@ -211,6 +268,16 @@ impl<B: Backbone> Trainer<B> {
         };
         Ok(Some(grid.predicted_chunks(batch.rows).max(1) as f64))
     }
+}
+
+/// A seed that depends on all three, mixed as in SplitMix64.
+fn dropout_seed(seed: u64, step: usize, row: usize) -> u64 {
+    [step as u64, row as u64].into_iter().fold(seed, |mixed, part| {
+        let z = (mixed ^ part).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    })
 }
 
 #[cfg(test)]

@@ -7,8 +7,7 @@ use burn::tensor::{IndexingUpdateOp, Shape, Slice};
 use super::IGNORE_INDEX;
 
 /// The loss, its cross-entropy alone, and the gradients of hidden states and weight where they were asked for.
-pub(crate) type LossAndGradients<B> =
-    (FloatTensor<B>, FloatTensor<B>, Option<FloatTensor<B>>, Option<FloatTensor<B>>);
+pub(crate) type LossAndGradients<B> = (FloatTensor<B>, FloatTensor<B>, Option<FloatTensor<B>>, Option<FloatTensor<B>>);
 
 /// Linear layer and cross-entropy together. Shapes as in [`linear_cross_entropy`](super::linear_cross_entropy); `scale`
 /// is one over the divisor, `z_loss` the weight of the squared log-normaliser, `slice_rows` is at least 1.
@@ -135,7 +134,12 @@ fn composed<B: Backend>(
     let zeros = |shape| B::float_zeros(Shape::new(shape), &device, dtype);
     if losses.is_empty() {
         let none = B::float_zeros(Shape::new([1]), &device, dtype);
-        return (none.clone(), none, want_hidden.then(|| zeros([0, width])), want_weight.then(|| zeros([vocabulary, width])));
+        return (
+            none.clone(),
+            none,
+            want_hidden.then(|| zeros([0, width])),
+            want_weight.then(|| zeros([vocabulary, width])),
+        );
     }
     let nll = B::float_sum(B::float_cat(losses, 0));
     let loss = match z_losses.is_empty() {

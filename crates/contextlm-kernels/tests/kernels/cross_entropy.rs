@@ -20,7 +20,12 @@ fn reference(hidden: Tensor<2>, weight: Tensor<2>, targets: Tensor<1, Int>, divi
 
 fn ours(slice_rows: Option<usize>) -> impl Fn(Tensor<2>, Tensor<2>, Tensor<1, Int>, f64) -> Tensor<1> {
     move |hidden, weight, targets, divisor| {
-        linear_cross_entropy(hidden, weight, targets, CrossEntropyOptions { divisor, slice_rows, ..CrossEntropyOptions::default() })
+        linear_cross_entropy(
+            hidden,
+            weight,
+            targets,
+            CrossEntropyOptions { divisor, slice_rows, ..CrossEntropyOptions::default() },
+        )
     }
 }
 

@@ -35,14 +35,7 @@ pub struct OptimizerConfig {
 
 impl Default for OptimizerConfig {
     fn default() -> Self {
-        Self {
-            name: OptimizerName::AdamW,
-            lr: 1e-3,
-            betas: (0.9, 0.95),
-            eps: 1e-8,
-            weight_decay: 0.1,
-            grad_clip: 1.0,
-        }
+        Self { name: OptimizerName::AdamW, lr: 1e-3, betas: (0.9, 0.95), eps: 1e-8, weight_decay: 0.1, grad_clip: 1.0 }
     }
 }
 

@@ -36,13 +36,7 @@ pub struct ScheduleConfig {
 
 impl Default for ScheduleConfig {
     fn default() -> Self {
-        Self {
-            name: ScheduleName::Cosine,
-            warmup_steps: None,
-            warmup_ratio: None,
-            min_lr_ratio: 0.1,
-            decay_ratio: 0.2,
-        }
+        Self { name: ScheduleName::Cosine, warmup_steps: None, warmup_ratio: None, min_lr_ratio: 0.1, decay_ratio: 0.2 }
     }
 }
 

@@ -1,11 +1,12 @@
 use super::*;
+use crate::{LossConfig, ScheduleConfig};
 use burn::module::{ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use contextlm_core::{AnyBackbone, BackboneConfig, ContextLmConfig, GptNeoXConfig, LatentLoss};
 use contextlm_data::IGNORE_INDEX;
 
-fn model() -> ContextLm<AnyBackbone> {
-    let backbone = GptNeoXConfig {
+fn backbone() -> GptNeoXConfig {
+    GptNeoXConfig {
         vocab_size: 23,
         max_position_embeddings: 32,
         hidden_size: 16,
@@ -13,9 +14,12 @@ fn model() -> ContextLm<AnyBackbone> {
         num_hidden_layers: 2,
         num_attention_heads: 2,
         ..GptNeoXConfig::default()
-    };
+    }
+}
+
+fn model() -> ContextLm<AnyBackbone> {
     let device = contextlm_device::device("cpu").unwrap().autodiff();
-    ContextLmConfig::new(BackboneConfig::GptNeoX(backbone)).with_default_context().init_seeded(3, &device).unwrap()
+    ContextLmConfig::new(BackboneConfig::GptNeoX(backbone())).with_default_context().init_seeded(3, &device).unwrap()
 }
 
 /// Five packed rows of 17 tokens, some without a target, so that micro-batches differ in targets and in chunks.
@@ -30,13 +34,25 @@ fn batch() -> Batch {
 fn trainer(micro_batch: Option<usize>) -> Trainer<AnyBackbone> {
     let config = TrainConfig {
         steps: 6,
-        warmup_steps: 2,
         micro_batch,
-        latent_loss: LatentLoss::Mse,
-        latent_weight: 0.5,
+        schedule: ScheduleConfig { warmup_steps: Some(2), ..ScheduleConfig::default() },
+        loss: LossConfig { latent_loss: LatentLoss::Mse, latent_weight: 0.5, z_loss: 1e-3 },
         ..TrainConfig::default()
     };
     Trainer::new(model(), config).unwrap()
+}
+
+/// Every parameter of a model as numbers.
+fn values(model: &ContextLm<AnyBackbone>) -> Vec<Vec<f32>> {
+    struct Values(Vec<Vec<f32>>);
+    impl ModuleVisitor for Values {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0.push(param.val().into_data().try_to_vec().unwrap());
+        }
+    }
+    let mut values = Values(Vec::new());
+    model.visit(&mut values);
+    values.0
 }
 
 /// Every gradient of a model as numbers, by its place in the model.
@@ -97,13 +113,90 @@ fn a_stopped_run_goes_on_as_if_it_had_not_stopped() {
 }
 
 #[test]
-fn a_step_that_is_not_finite_changes_nothing() {
+fn a_step_that_is_not_finite_is_skipped_and_many_end_the_run() {
     let mut trainer = trainer(None);
+    trainer.config.guard.max_skipped = 3;
     let loss = |trainer: &Trainer<_>| trainer.gradients(&batch(), 1).unwrap().0;
     let before = loss(&trainer);
     // This weight is infinite in f32.
-    trainer.config.latent_weight = f64::MAX;
+    let good = std::mem::replace(&mut trainer.config.loss.latent_weight, f64::MAX);
+    for step in 1..=2 {
+        let skipped = trainer.step(&batch()).unwrap();
+        assert!(skipped.skipped && skipped.step == step && skipped.tokens == (step * batch().scored()) as u64);
+    }
+    assert_eq!(loss(&trainer), before, "the parameters are the same");
     let error = trainer.step(&batch()).unwrap_err();
-    assert!(matches!(error, TrainError::NotFinite { step: 1, .. }), "{error}");
-    assert_eq!((loss(&trainer), trainer.step), (before, 0));
+    assert!(matches!(error, TrainError::Skipped { step: 3, count: 3, .. }), "{error}");
+
+    trainer.config.loss.latent_weight = good;
+    assert!(!trainer.step(&batch()).unwrap().skipped);
+    let progress = trainer.progress();
+    assert_eq!((progress.step, progress.skipped, progress.skipped_in_a_row), (4, 3, 0));
+    assert_ne!(loss(&trainer), before);
+}
+
+#[test]
+fn a_spike_is_skipped() {
+    let mut trainer = trainer(None);
+    let loss = trainer.step(&batch()).unwrap().loss;
+    trainer.config.guard.max_spike = 0.5;
+    assert!(!trainer.step(&batch()).unwrap().skipped);
+    trainer.progress.smoothed_loss = Some(loss - 2.0);
+    assert!(trainer.step(&batch()).unwrap().skipped);
+    assert_eq!(trainer.progress.smoothed_loss, Some(loss - 2.0), "a spike does not count to the mean");
+    trainer.config.guard.max_spike = 0.0;
+    assert!(!trainer.step(&batch()).unwrap().skipped);
+}
+
+#[test]
+fn frozen_parts_stay_and_the_others_learn() {
+    let config =
+        TrainConfig { freeze: vec!["gpt_neox\\..*".into(), "embed_out.weight".into()], ..TrainConfig::default() };
+    let mut trainer = Trainer::new(model(), config.clone()).unwrap();
+    let tensors = trainer.model().tensors();
+    let before = values(trainer.model());
+    for _ in 0..2 {
+        trainer.step(&batch()).unwrap();
+    }
+    for ((tensor, before), after) in tensors.iter().zip(before).zip(values(trainer.model())) {
+        assert_eq!(before == after, !tensor.name.name.starts_with("context."), "{}", tensor.path);
+    }
+    let groups = trainer.decay_groups();
+    let trained = tensors.iter().filter(|tensor| tensor.name.name.starts_with("context.")).count();
+    assert_eq!(groups.decayed.0 + groups.not_decayed.0, trained);
+
+    for (pattern, message) in [("transformer.*", "matches no parameter"), ("(", "no regular expression")] {
+        let config = TrainConfig { freeze: vec![pattern.into()], ..config.clone() };
+        let error = Trainer::new(model(), config).err().unwrap().to_string();
+        assert!(error.contains(message), "{error}");
+    }
+}
+
+/// The numbers of dropout follow from seed, step and micro-batch alone, so that a run that goes on has the same.
+#[test]
+fn dropout_is_that_of_its_step() {
+    let with_dropout = || {
+        let backbone = GptNeoXConfig { hidden_dropout: 0.3, attention_dropout: 0.2, ..backbone() };
+        let device = contextlm_device::device("cpu").unwrap().autodiff();
+        ContextLmConfig::new(BackboneConfig::GptNeoX(backbone)).with_default_context().init(&device).unwrap()
+    };
+    let config = TrainConfig { micro_batch: Some(2), ..TrainConfig::default() };
+    let losses = |config: TrainConfig, noise: bool| {
+        let mut trainer = Trainer::new(with_dropout(), config).unwrap();
+        (0..3)
+            .map(|_| {
+                if noise {
+                    Tensor::<1>::random([7], burn::tensor::Distribution::Default, &trainer.device);
+                }
+                trainer.step(&batch()).unwrap().loss
+            })
+            .collect::<Vec<_>>()
+    };
+    let _guard = crate::RANDOM_NUMBERS.lock().unwrap();
+    let once = losses(config.clone(), false);
+    assert_eq!(once, losses(config.clone(), true), "numbers drawn in between change nothing");
+    assert_ne!(once, losses(TrainConfig { seed: 1, ..config }, false));
+    let seeds = [(0, 0, 0), (0, 0, 2), (0, 1, 0), (1, 0, 0), (0, 2, 1), (0, 1, 2)];
+    let mixed: std::collections::BTreeSet<_> = seeds.iter().map(|&(a, b, c)| dropout_seed(a, b, c)).collect();
+    assert_eq!(mixed.len(), seeds.len());
 }
