@@ -172,30 +172,8 @@ fn frozen_parts_stay_and_the_others_learn() {
     }
 }
 
-/// The numbers of dropout follow from seed, step and micro-batch alone, so that a run that goes on has the same.
 #[test]
-fn dropout_is_that_of_its_step() {
-    let with_dropout = || {
-        let backbone = GptNeoXConfig { hidden_dropout: 0.3, attention_dropout: 0.2, ..backbone() };
-        let device = contextlm_device::device("cpu").unwrap().autodiff();
-        ContextLmConfig::new(BackboneConfig::GptNeoX(backbone)).with_default_context().init(&device).unwrap()
-    };
-    let config = TrainConfig { micro_batch: Some(2), ..TrainConfig::default() };
-    let losses = |config: TrainConfig, noise: bool| {
-        let mut trainer = Trainer::new(with_dropout(), config).unwrap();
-        (0..3)
-            .map(|_| {
-                if noise {
-                    Tensor::<1>::random([7], burn::tensor::Distribution::Default, &trainer.device);
-                }
-                trainer.step(&batch()).unwrap().loss
-            })
-            .collect::<Vec<_>>()
-    };
-    let _guard = crate::RANDOM_NUMBERS.lock().unwrap();
-    let once = losses(config.clone(), false);
-    assert_eq!(once, losses(config.clone(), true), "numbers drawn in between change nothing");
-    assert_ne!(once, losses(TrainConfig { seed: 1, ..config }, false));
+fn seeds_of_dropout_differ_by_every_part() {
     let seeds = [(0, 0, 0), (0, 0, 2), (0, 1, 0), (1, 0, 0), (0, 2, 1), (0, 1, 2)];
     let mixed: std::collections::BTreeSet<_> = seeds.iter().map(|&(a, b, c)| dropout_seed(a, b, c)).collect();
     assert_eq!(mixed.len(), seeds.len());
