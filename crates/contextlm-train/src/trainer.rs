@@ -272,7 +272,7 @@ impl<B: Backbone> Trainer<B> {
 
 /// A seed that depends on all three, mixed as in SplitMix64.
 fn dropout_seed(seed: u64, step: usize, row: usize) -> u64 {
-    [step as u64, row as u64].into_iter().fold(seed, |mixed, part| {
+    [seed, step as u64, row as u64].into_iter().fold(0, |mixed, part| {
         let z = (mixed ^ part).wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

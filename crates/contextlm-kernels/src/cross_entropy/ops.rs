@@ -33,7 +33,7 @@ pub(crate) trait LinearCrossEntropyOps: Backend {
     }
 
     /// The same and, in the same pass, the gradients of the loss for hidden [N, D] and weight [V, D], where `wanted`.
-    #[allow(unused_variables)]
+    #[allow(unused_variables, clippy::type_complexity)] // the macro wants the types written out
     fn linear_cross_entropy_with_gradients(
         hidden: FloatTensor<Self>,
         weight: FloatTensor<Self>,
