@@ -36,7 +36,7 @@ pub enum ContextLmError {
         known: String,
     },
     /// `model_type` is none that can be run.
-    #[error("model_type = {found}: use contextlm, gpt2 or gpt_neox")]
+    #[error("model_type = {found}: use contextlm, gpt2, gpt_neox, llama, mistral or qwen2")]
     ModelType {
         /// What the config says.
         found: String,
