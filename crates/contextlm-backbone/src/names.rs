@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn llama_has_three_maps_of_attention_and_three_of_the_mlp() {
         use TensorLayout::{Same, Transposed};
-        let of = |path| shown(llama::NAMES.of(path));
+        let of = |path: &str| shown(llama::NAMES.of(path));
         assert_eq!(of("embed_tokens"), named("model.embed_tokens.weight", &[], Same));
         assert_eq!(of("norm.weight"), named("model.norm.weight", &[], Same));
         assert_eq!(of("lm_head"), named("lm_head.weight", &[], Same));
