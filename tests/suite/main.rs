@@ -14,5 +14,6 @@ mod init;
 mod latent;
 mod plain;
 mod position_rule;
+mod retrofit;
 mod rows;
 mod sizes;
