@@ -26,6 +26,7 @@ mod error;
 mod files;
 mod header;
 mod index;
+mod key_map;
 mod load;
 mod plan;
 mod save;
@@ -33,5 +34,6 @@ mod unique;
 mod values;
 
 pub use error::{Problem, WeightsError};
-pub use load::{Loaded, load, load_into};
+pub use key_map::KeyMap;
+pub use load::{LoadOptions, Loaded, load, load_into, load_with};
 pub use save::{ModelCard, SaveOptions, StoredType, save, save_tensors};

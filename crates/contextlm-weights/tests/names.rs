@@ -280,3 +280,42 @@ fn a_contextlm_on_gpt2_stores_its_blocks_as_gpt2_does() {
         assert_eq!(logits(&loaded.model), logits(&model), "{fusion}");
     }
 }
+
+#[test]
+fn tensors_of_other_programs_are_renamed_by_a_map() {
+    let tensors =
+        tensors_of("neox").into_iter().map(|(name, values)| (name.replace("gpt_neox.", "model/"), values)).collect();
+    let dir = directory("neox", &tensors);
+    let path = dir.path().join("keys.txt");
+    std::fs::write(&path, "model/(.*)   gpt_neox.$1\n").unwrap();
+    assert!(contextlm_weights::load(dir.path(), &cpu()).is_err());
+    let mut options = contextlm_weights::LoadOptions::default();
+    options.key_map = Some(contextlm_weights::KeyMap::from_file(&path).unwrap());
+    let loaded = contextlm_weights::load_with(dir.path(), &cpu(), &options).unwrap();
+    let original = contextlm_weights::load(fixture("neox"), &cpu()).unwrap();
+    assert!(parameters(&loaded.model) == parameters(&original.model));
+    assert_eq!(loaded.tensors, loaded.model.tensors().len());
+}
+
+#[test]
+fn tensors_without_a_use_are_listed_if_they_are_allowed() {
+    let mut tensors = tensors_of("gpt2");
+    tensors.insert("score.weight".into(), (vec![2], vec![1.0, 2.0]));
+    let dir = directory("gpt2", &tensors);
+    let error = contextlm_weights::load(dir.path(), &cpu()).unwrap_err().to_string();
+    assert!(error.contains("unexpected: score.weight"), "{error}");
+    let mut options = contextlm_weights::LoadOptions::default();
+    options.allow_unused = true;
+    let loaded = contextlm_weights::load_with(dir.path(), &cpu(), &options).unwrap();
+    assert_eq!(loaded.unused, ["score.weight"]);
+}
+
+#[test]
+fn values_that_are_not_finite_are_counted() {
+    let mut tensors = tensors_of("gpt2");
+    let values = &mut tensors.get_mut("transformer.ln_f.bias").unwrap().1;
+    (values[0], values[1], values[2]) = (f32::NAN, f32::INFINITY, f32::NEG_INFINITY);
+    let dir = directory("gpt2", &tensors);
+    assert_eq!(contextlm_weights::load(dir.path(), &cpu()).unwrap().not_finite, 3);
+    assert_eq!(contextlm_weights::load(fixture("gpt2"), &cpu()).unwrap().not_finite, 0);
+}
