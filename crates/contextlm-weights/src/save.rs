@@ -2,6 +2,7 @@
 
 mod card;
 mod layout;
+mod python;
 mod replace;
 mod write;
 
@@ -39,6 +40,9 @@ pub struct SaveOptions {
     pub max_shard_bytes: u64,
     /// Whether a directory that is there and not empty is replaced. Default: no, it is an error.
     pub overwrite: bool,
+    /// Whether the Python code of a ContextLM goes along, with which `transformers` loads it. Default: no. A plain backbone
+    /// needs none and gets none.
+    pub with_python: bool,
     /// A model directory whose tokenizer and generation files are copied. Default: none.
     pub companions: Option<PathBuf>,
     /// What the model card says beside what the config tells.
@@ -51,6 +55,7 @@ impl Default for SaveOptions {
             dtype: StoredType::F32,
             max_shard_bytes: 5_000_000_000,
             overwrite: false,
+            with_python: false,
             companions: None,
             card: ModelCard::default(),
         }
@@ -75,10 +80,17 @@ pub fn save(
 ) -> Result<Vec<String>, WeightsError> {
     let mut config = config.to_json();
     set_dtype(&mut config, options.dtype);
+    let python = options.with_python && model.context.is_some();
+    if python {
+        config["auto_map"] = python::auto_map();
+    }
     let card = options.card.text(model, &config);
     save_files(model, dir.as_ref(), options, &write::create_file, |folder| {
         let pretty = serde_json::to_string_pretty(&config).map_err(std::io::Error::from);
         write_text(folder, "config.json", pretty.map(|text| text + "\n"))?;
+        for (name, text) in python::FILES.into_iter().filter(|_| python) {
+            write_text(folder, name, Ok(text.into()))?;
+        }
         write_text(folder, "README.md", Ok(card.clone()))
     })
 }
