@@ -66,8 +66,10 @@ pub struct LlamaConfig {
     /// Query heads.
     pub num_attention_heads: usize,
     /// Key and value heads; divides `num_attention_heads`, and is as many if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub num_key_value_heads: Option<usize>,
     /// Width of a head; `hidden_size / num_attention_heads` if not given.
+    #[serde(skip_serializing_if = "Option::is_none")] // `transformers` takes null for a value
     pub head_dim: Option<usize>,
     /// Only `silu`.
     pub hidden_act: String,
