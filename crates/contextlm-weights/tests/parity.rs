@@ -1,5 +1,5 @@
-//! GPT-2 and GPT-NeoX compute what PyTorch computes: logits, loss and every gradient of the checkpoints that
-//! `tools/write_fixtures.py` wrote with transformers.
+//! Every family computes what PyTorch computes: logits, loss and every gradient of the checkpoints that
+//! `tools/write_fixtures.py` wrote with transformers 4 and 5, at the longest length of each.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -105,4 +105,54 @@ fn neox_with_serial_residual_and_full_rotary_positions() {
 #[test]
 fn neox_with_a_tied_head_and_without_biases_in_attention() {
     check("neox_tied");
+}
+
+#[test]
+fn llama_with_one_key_value_head_of_four_and_a_tied_head() {
+    check("llama");
+}
+
+#[test]
+fn llama_with_an_untied_head_and_scaled_frequencies() {
+    check("llama_scaled");
+}
+
+#[test]
+fn llama_with_all_biases_and_heads_that_are_not_the_width() {
+    check("llama_biased");
+}
+
+#[test]
+fn mistral() {
+    check("mistral");
+}
+
+#[test]
+fn qwen2() {
+    check("qwen2");
+}
+
+#[test]
+fn gpt2_of_transformers_5() {
+    check("v5_gpt2");
+}
+
+#[test]
+fn neox_of_transformers_5() {
+    check("v5_neox");
+}
+
+#[test]
+fn llama_of_transformers_5_with_scaled_frequencies() {
+    check("v5_llama");
+}
+
+#[test]
+fn mistral_of_transformers_5() {
+    check("v5_mistral");
+}
+
+#[test]
+fn qwen2_of_transformers_5() {
+    check("v5_qwen2");
 }
