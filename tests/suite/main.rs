@@ -1,6 +1,7 @@
 //! Tests that cross crates, in one program.
 #![allow(clippy::unwrap_used)]
 
+mod adamw;
 mod backends;
 mod causality;
 mod choices;
