@@ -6,7 +6,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use contextlm_core::{
     Backbone, BackboneConfig, ContextConfig, ContextLm, ContextLmConfig, FusionKind, Gpt2Config, GptNeoXConfig,
-    ModulePath, Pooling,
+    LlamaConfig, ModulePath, Pooling,
 };
 
 /// The README's Rust code, compiled and run as a test.
@@ -59,6 +59,28 @@ pub fn neox() -> BackboneConfig {
         initializer_range: 0.2,
         ..GptNeoXConfig::default()
     })
+}
+
+/// A Llama of width 16, two layers, four heads of eight dimensions that share two key and value heads, and a tied head.
+pub fn llama() -> BackboneConfig {
+    BackboneConfig::Llama(LlamaConfig {
+        vocab_size: VOCABULARY,
+        hidden_size: 16,
+        intermediate_size: 40,
+        num_hidden_layers: 2,
+        num_attention_heads: 4,
+        num_key_value_heads: Some(2),
+        head_dim: Some(8),
+        max_position_embeddings: 64,
+        initializer_range: 0.2,
+        tie_word_embeddings: true,
+        ..LlamaConfig::default()
+    })
+}
+
+/// One of every family.
+pub fn backbones() -> [BackboneConfig; 3] {
+    [gpt2(), neox(), llama()]
 }
 
 /// The CPU device that every build of the tests has.

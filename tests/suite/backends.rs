@@ -4,7 +4,7 @@
 use burn::tensor::{Device, Tensor};
 use contextlm_core::{BackboneConfig, ContextConfig, ContextLm, ContextLmConfig};
 use contextlm_tests::{
-    FUSIONS, POOLINGS, VOCABULARY, contextlm, cpu, global_norm, gpt2, gradients, ids, neox, norm, tokens, values,
+    FUSIONS, POOLINGS, VOCABULARY, contextlm, cpu, global_norm, gpt2, gradients, ids, llama, neox, norm, tokens, values,
 };
 
 /// The devices to be compared with flex; one that is named and not there is an error.
@@ -81,6 +81,11 @@ fn gpt_2() {
 #[test]
 fn gpt_neox() {
     check(neox());
+}
+
+#[test]
+fn llama_family() {
+    check(llama());
 }
 
 /// The loss of many rows, in more than one slice of them.

@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use contextlm_core::{Backbone, BackboneConfig, ContextConfig, ContextLm, FusionKind, Pooling, Source};
-use contextlm_tests::{FUSIONS, POOLINGS, VOCABULARY, contextlm, cpu, gpt2, ids, neox, tokens, values};
+use contextlm_tests::{FUSIONS, POOLINGS, VOCABULARY, contextlm, cpu, gpt2, ids, llama, neox, tokens, values};
 
 /// Checks every token of a sequence of `length`.
 pub fn check<B: Backbone>(model: &ContextLm<B>, length: usize, vocabulary: usize, device: &Device, what: &str) {
@@ -65,6 +65,11 @@ fn interleave() {
 #[test]
 fn gpt_neox() {
     check_all(neox(), &FUSIONS, &[Pooling::Mean, Pooling::Learned]);
+}
+
+#[test]
+fn llama_family() {
+    check_all(llama(), &FUSIONS, &[Pooling::Mean, Pooling::Learned]);
 }
 
 /// The contexts reach what they should: a prediction changes with any token of the chunks before it, and the logits that

@@ -1,10 +1,10 @@
 //! Configurations: errors that help, and `config.json` there and back.
 
 use contextlm_core::{
-    Backbone, BackboneConfig, ContextConfig, ContextLmConfig, ContextLmError, FusionKind, InitialContextKind, Pooling,
-    PredictorPositions, Source,
+    Backbone, BackboneConfig, ContextConfig, ContextLmConfig, ContextLmError, FusionKind, InitialContextKind,
+    LlamaConfig, Pooling, PredictorPositions, Source,
 };
-use contextlm_tests::{cpu, gpt2, ids, neox};
+use contextlm_tests::{backbones, cpu, gpt2, ids, llama, neox};
 use serde_json::{Value, json};
 
 fn whole(backbone: BackboneConfig) -> Value {
@@ -41,7 +41,7 @@ fn errors_name_key_value_and_fix() {
         ("/backbone/vocab_size", json!(0), ["vocab_size", "0", "at least 1"]),
         ("/backbone/resid_pdrop", json!(1.0), ["dropout", "1", "below 1"]),
         ("/backbone/activation_function", json!("swish"), ["activation_function", "swish", "gelu_new"]),
-        ("/backbone/model_type", json!("llama9"), ["model_type", "llama9", "gpt2"]),
+        ("/backbone/model_type", json!("llama9"), ["model_type", "llama9", "gpt2, gpt_neox, llama, mistral or qwen2"]),
     ] {
         let text = set(gpt2, place, value);
         assert!(parts.iter().all(|part| text.contains(part)), "{place}: {text}");
@@ -52,6 +52,21 @@ fn errors_name_key_value_and_fix() {
         ("/backbone/hidden_act", json!("relu9"), ["hidden_act", "relu9", "gelu"]),
     ] {
         let text = set(neox, place, value);
+        assert!(parts.iter().all(|part| text.contains(part)), "{place}: {text}");
+    }
+    for (place, value, parts) in [
+        ("/backbone/num_key_value_heads", json!(3), ["num_key_value_heads", "3", "divide num_attention_heads = 4"]),
+        ("/backbone/head_dim", json!(7), ["rotary dimensions", "7", "even"]),
+        ("/backbone/hidden_act", json!("gelu"), ["hidden_act", "gelu", "silu"]),
+        ("/backbone/model_type", json!("mistral"), ["sliding_window", "4096", "max_position_embeddings = 5000"]),
+    ] {
+        let long = || match llama() {
+            BackboneConfig::Llama(config) => {
+                BackboneConfig::Llama(LlamaConfig { max_position_embeddings: 5000, ..config })
+            }
+            other => other,
+        };
+        let text = set(long, place, value);
         assert!(parts.iter().all(|part| text.contains(part)), "{place}: {text}");
     }
 }
@@ -125,7 +140,7 @@ fn no_mutated_config_panics() {
         json!({}),
     ];
     let (mut tried, mut accepted, mut ran) = (0, 0, 0);
-    for backbone in [gpt2(), neox()] {
+    for backbone in backbones() {
         let original = whole(backbone);
         for table in ["", "/backbone", "/context"] {
             let keys: Vec<String> = original.pointer(table).unwrap().as_object().unwrap().keys().cloned().collect();
@@ -247,4 +262,51 @@ fn both_dialects_of_neox() {
     assert_eq!((old.dimensions, old.theta), (8, 5000.0));
     let default = read(json!({}));
     assert_eq!((default.dimensions, default.theta), (4, 10_000.0));
+}
+
+/// Configs of the Llama family as transformers 4 and 5 write them come out as they went in, `model_type` and keys that are
+/// not used here included, and a plain one is the one inside a ContextLM's.
+#[test]
+fn both_dialects_of_the_llama_family() {
+    let llama3 = |theta: Value| {
+        let mut settings = json!({
+            "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 16
+        });
+        if !theta.is_null() {
+            settings["rope_theta"] = theta;
+        }
+        settings
+    };
+    let dialects = [
+        json!({"rope_theta": 500000.0, "rope_scaling": llama3(json!(null)), "torch_dtype": "bfloat16"}),
+        json!({"rope_parameters": llama3(json!(500000.0)), "dtype": "bfloat16"}),
+    ];
+    let mut rotaries = Vec::new();
+    for model_type in ["llama", "mistral", "qwen2"] {
+        for dialect in &dialects {
+            let mut config = json!({
+                "model_type": model_type, "vocab_size": 23, "hidden_size": 32, "num_hidden_layers": 1,
+                "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 64, "sliding_window": null,
+                "max_position_embeddings": 64, "surprise": {"kept": [1, 2]}
+            });
+            config.as_object_mut().unwrap().extend(dialect.as_object().unwrap().clone());
+            let read = ContextLmConfig::from_json(&config).unwrap();
+            let written = read.to_json();
+            for (key, value) in config.as_object().unwrap() {
+                assert_eq!(&written[key], value, "{key}");
+            }
+            assert_eq!(ContextLmConfig::from_json(&written).unwrap(), read);
+            let whole = read.clone().with_default_context();
+            assert_eq!(whole.to_json()["backbone"], written);
+            assert_eq!(ContextLmConfig::from_json(&whole.to_json()).unwrap().backbone, read.backbone);
+            read.validate().unwrap();
+            let BackboneConfig::Llama(config) = read.backbone else { unreachable!() };
+            let block = config.block().unwrap();
+            assert_eq!(block.attention.qkv_bias, model_type == "qwen2");
+            rotaries.push(block.rotary.unwrap());
+        }
+    }
+    assert!(rotaries.iter().all(|rotary| rotary == &rotaries[0] && rotary.scaling.is_some()));
+    assert_eq!(rotaries[0].theta, 500000.0);
 }

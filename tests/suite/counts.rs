@@ -1,10 +1,10 @@
 //! Parameters and arithmetic, from shapes alone.
 
 use contextlm_core::{
-    BackboneConfig, ContextConfig, ContextLmConfig, FusionKind, Gpt2Config, InitialContextKind, Parameters, Pooling,
-    Source,
+    BackboneConfig, ContextConfig, ContextLmConfig, FusionKind, Gpt2Config, InitialContextKind, LlamaConfig, LlamaKind,
+    Parameters, Pooling, Source,
 };
-use contextlm_tests::{cpu, gpt2};
+use contextlm_tests::{cpu, gpt2, llama};
 
 /// (name, width, parameters)
 const PRESETS: [(&str, usize, usize); 11] = [
@@ -71,6 +71,59 @@ fn a_tied_head_counts_once() {
     let untied = BackboneConfig::Gpt2(Gpt2Config { tie_word_embeddings: false, ..config });
     let (tied, untied) = (count(ContextLmConfig::new(gpt2())), count(ContextLmConfig::new(untied)));
     assert_eq!(untied.total, tied.total + head);
+}
+
+/// (config, parameters) of published models; the numbers are those of their model cards.
+#[test]
+fn published_models_of_the_llama_family() {
+    let llama = LlamaConfig::default();
+    let llama_3_2_1b = LlamaConfig {
+        vocab_size: 128256,
+        hidden_size: 2048,
+        intermediate_size: 8192,
+        num_hidden_layers: 16,
+        num_key_value_heads: Some(8),
+        tie_word_embeddings: true,
+        ..llama.clone()
+    };
+    let mistral_7b = LlamaConfig { max_position_embeddings: 4096, ..LlamaConfig::of(LlamaKind::Mistral) };
+    let qwen2_half_b = LlamaConfig {
+        hidden_size: 896,
+        intermediate_size: 4864,
+        num_hidden_layers: 24,
+        num_attention_heads: 14,
+        num_key_value_heads: Some(2),
+        tie_word_embeddings: true,
+        ..LlamaConfig::of(LlamaKind::Qwen2)
+    };
+    for (config, parameters) in [
+        (llama, 6_738_415_616),
+        (llama_3_2_1b, 1_235_814_400),
+        (mistral_7b, 7_241_732_096),
+        (qwen2_half_b, 494_032_768),
+    ] {
+        assert_eq!(count(ContextLmConfig::new(BackboneConfig::Llama(config))).total, parameters);
+    }
+}
+
+/// A block has four maps of attention, three of the MLP, and two norms without biases; the predictor's are like it.
+#[test]
+fn every_part_of_a_llama() {
+    let (d, heads, kv_heads, head_dim, inner, vocabulary) = (16, 4, 2, 8, 40, 23);
+    let block = 2 * d * head_dim * (heads + kv_heads) + 3 * d * inner + 2 * d;
+    let found = count(ContextLmConfig::new(llama()).with_default_context());
+    assert_eq!(found.backbone, vocabulary * d + 2 * block + d);
+    // Two blocks, the predictor's norm, the initial context, the two norms of normed_add.
+    assert_eq!(found.context, 2 * block + 4 * d);
+    let BackboneConfig::Llama(config) = llama() else { unreachable!() };
+    let with = |config| count(ContextLmConfig::new(BackboneConfig::Llama(config))).total;
+    let plain = with(config.clone());
+    assert_eq!(with(LlamaConfig { tie_word_embeddings: false, ..config.clone() }), plain + vocabulary * d);
+    let biases = |attention, mlp| 2 * (attention + mlp);
+    let qkv = head_dim * (heads + 2 * kv_heads);
+    assert_eq!(with(LlamaConfig { attention_bias: true, ..config.clone() }), plain + biases(qkv + d, 0));
+    assert_eq!(with(LlamaConfig { mlp_bias: true, ..config.clone() }), plain + biases(0, 2 * inner + d));
+    assert_eq!(with(LlamaConfig { model_type: LlamaKind::Qwen2, ..config }), plain + biases(qkv, 0));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use contextlm_core::{
     BackboneConfig, ContextConfig, ContextLm, ContextLmConfig, Documents, InitialContextKind, LatentLoss, LossOptions,
     Source,
 };
-use contextlm_tests::{FUSIONS, POOLINGS, VOCABULARY, assert_close, contextlm, cpu, gpt2, ids, neox, tokens};
+use contextlm_tests::{FUSIONS, POOLINGS, VOCABULARY, assert_close, contextlm, cpu, gpt2, ids, llama, neox, tokens};
 
 const LENGTH: usize = 16;
 
@@ -89,4 +89,9 @@ fn gpt_2() {
 #[test]
 fn gpt_neox() {
     check_all(neox());
+}
+
+#[test]
+fn llama_family() {
+    check_all(llama());
 }

@@ -7,14 +7,15 @@ use contextlm_core::{
     AnyBackbone, Backbone, BackboneConfig, ContextConfig, ContextLm, ContextLmConfig, Gpt2Config, Positions,
 };
 use contextlm_tests::{
-    FUSIONS, POOLINGS, VOCABULARY, contextlm, cpu, global_norm, gpt2, gradients, ids, neox, norm, tokens, values,
+    FUSIONS, POOLINGS, VOCABULARY, backbones, contextlm, cpu, global_norm, gpt2, gradients, ids, llama, neox, norm,
+    tokens, values,
 };
 
 #[test]
 fn the_loss_at_a_position_has_no_gradient_at_later_embeddings() {
     let device = cpu().autodiff();
     let (length, width) = (7, 16);
-    for (backbone, poolings) in [(gpt2(), &POOLINGS[..]), (neox(), &POOLINGS[..1])] {
+    for (backbone, poolings) in [(gpt2(), &POOLINGS[..]), (neox(), &POOLINGS[..1]), (llama(), &POOLINGS[..1])] {
         for fusion in FUSIONS {
             for &pooling in poolings {
                 let context =
@@ -91,7 +92,7 @@ impl ModuleMapper for Move<'_> {
 fn gradients_are_those_of_finite_differences() {
     let (train, plain) = (cpu().autodiff(), cpu());
     let (inputs, targets) = (tokens(2, 8, VOCABULARY, 21), tokens(2, 8, VOCABULARY, 22));
-    for backbone in [gpt2(), neox()] {
+    for backbone in backbones() {
         for (fusion, pooling) in FUSIONS.into_iter().zip(POOLINGS.into_iter().cycle()) {
             let context =
                 ContextConfig { chunk_size: 3, encoder_layers: 1, fusion, pooling, ..ContextConfig::default() };

@@ -1,6 +1,7 @@
 //! Tests that cross crates, in one program.
 #![allow(clippy::unwrap_used)]
 
+mod adamw;
 mod backends;
 mod causality;
 mod choices;
@@ -14,5 +15,6 @@ mod init;
 mod latent;
 mod plain;
 mod position_rule;
+mod retrofit;
 mod rows;
 mod sizes;

@@ -5,7 +5,9 @@ use contextlm_core::{
     ChunkGrid, ContextConfig, ContextLm, ContextLmConfig, Documents, FusionKind, InitialContextKind, LossOptions,
     Source,
 };
-use contextlm_tests::{FUSIONS, POOLINGS, VOCABULARY, contextlm, cpu, gpt2, ids, neox, parameters, tokens, values};
+use contextlm_tests::{
+    FUSIONS, POOLINGS, VOCABULARY, backbones, contextlm, cpu, gpt2, ids, parameters, tokens, values,
+};
 
 const ZERO_FUSIONS: [FusionKind; 4] =
     [FusionKind::Add, FusionKind::GatedAdd, FusionKind::ProjectedAdd, FusionKind::Concat];
@@ -18,7 +20,7 @@ fn logits(model: &ContextLm) -> Vec<f32> {
 fn without_a_context_the_model_is_the_backbone() {
     use contextlm_core::{Backbone, Positions};
     let device = cpu();
-    for backbone in [gpt2(), neox()] {
+    for backbone in backbones() {
         let model = ContextLmConfig::new(backbone).init(&device).unwrap();
         assert!(model.context.is_none() && model.settings().is_none());
         let row = ids(&tokens(2, 11, VOCABULARY, 41), 2, &device);
@@ -35,7 +37,7 @@ fn without_a_context_the_model_is_the_backbone() {
 #[test]
 fn zero_contexts_change_nothing() {
     let device = cpu();
-    for backbone in [gpt2(), neox()] {
+    for backbone in backbones() {
         let plain = ContextLmConfig::new(backbone.clone()).init(&device).unwrap();
         for fusion in ZERO_FUSIONS {
             for encoder_layers in 0..=2 {
@@ -108,7 +110,7 @@ fn a_zero_initial_context_adds_nothing_after_training() {
 #[test]
 fn fusions_that_start_as_the_plain_model() {
     let device = cpu();
-    for backbone in [gpt2(), neox()] {
+    for backbone in backbones() {
         let plain = logits(&ContextLmConfig::new(backbone.clone()).init(&device).unwrap());
         for fusion in FUSIONS {
             for gate_init in [0.0, 0.1] {
@@ -142,7 +144,7 @@ fn interleave_without_entries_is_plain() {
 #[test]
 fn a_seed_gives_the_same_backbone_under_every_context() {
     let device = cpu();
-    for backbone in [gpt2(), neox()] {
+    for backbone in backbones() {
         let plain = parameters(&ContextLmConfig::new(backbone.clone()).init_seeded(3, &device).unwrap());
         for (fusion, pooling) in FUSIONS.into_iter().zip(POOLINGS.into_iter().cycle()) {
             let context = ContextConfig { fusion, pooling, chunk_size: 2, ..ContextConfig::default() };

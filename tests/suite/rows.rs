@@ -1,7 +1,9 @@
 //! Short sequences, and rows of a batch.
 
 use contextlm_core::ContextConfig;
-use contextlm_tests::{FUSIONS, POOLINGS, VOCABULARY, assert_close, contextlm, cpu, gpt2, ids, neox, tokens, values};
+use contextlm_tests::{
+    FUSIONS, POOLINGS, VOCABULARY, assert_close, backbones, contextlm, cpu, gpt2, ids, tokens, values,
+};
 
 #[test]
 fn any_length_runs() {
@@ -29,7 +31,7 @@ fn any_length_runs() {
 #[test]
 fn rows_are_independent() {
     let device = cpu();
-    for backbone in [gpt2(), neox()] {
+    for backbone in backbones() {
         for fusion in FUSIONS {
             for pooling in POOLINGS {
                 let context = ContextConfig { chunk_size: 3, fusion, pooling, ..ContextConfig::default() };

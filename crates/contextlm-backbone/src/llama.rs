@@ -65,10 +65,11 @@ pub struct LlamaConfig {
     pub num_hidden_layers: usize,
     /// Query heads.
     pub num_attention_heads: usize,
-    /// Key and value heads; divides `num_attention_heads`. Not given: as many (Llama), 8 (Mistral), 32 (Qwen2), which
-    /// are Hugging Face's defaults.
+    /// Key and value heads; divides `num_attention_heads`, and is as many if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub num_key_value_heads: Option<usize>,
     /// Width of a head; `hidden_size / num_attention_heads` if not given.
+    #[serde(skip_serializing_if = "Option::is_none")] // `transformers` takes null for a value
     pub head_dim: Option<usize>,
     /// Only `silu`.
     pub hidden_act: String,
@@ -103,8 +104,8 @@ pub struct LlamaConfig {
 /// The rotary settings of `rope_scaling` (transformers 4) and `rope_parameters` (5).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RopeScaling {
-    /// `default` or `llama3`.
-    #[serde(alias = "type", skip_serializing_if = "Option::is_none")]
+    /// `default` or `llama3`. Older files say `type`, some say both.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rope_type: Option<String>,
     /// Base of the frequencies (transformers 5).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -120,7 +121,7 @@ pub struct RopeScaling {
     pub high_freq_factor: Option<f64>,
     /// `llama3`: the original length.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub original_max_position_embeddings: Option<f64>,
+    pub original_max_position_embeddings: Option<u64>,
     /// Everything else.
     #[serde(flatten)]
     pub other: Map<String, Value>,
@@ -129,7 +130,25 @@ pub struct RopeScaling {
 impl Default for LlamaConfig {
     /// Hugging Face's defaults for `llama` (the 7 B model).
     fn default() -> Self {
-        Self {
+        Self::of(LlamaKind::Llama)
+    }
+}
+
+impl LlamaKind {
+    /// Hugging Face's name of it.
+    pub fn model_type(self) -> &'static str {
+        match self {
+            Self::Llama => "llama",
+            Self::Mistral => "mistral",
+            Self::Qwen2 => "qwen2",
+        }
+    }
+}
+
+impl LlamaConfig {
+    /// Hugging Face's defaults for one of the family.
+    pub fn of(kind: LlamaKind) -> Self {
+        let llama = Self {
             model_type: LlamaKind::Llama,
             vocab_size: 32000,
             hidden_size: 4096,
@@ -150,11 +169,31 @@ impl Default for LlamaConfig {
             mlp_bias: false,
             attention_dropout: 0.0,
             other: Map::new(),
-        }
+        };
+        let (intermediate_size, kv_heads, max_position_embeddings) = match kind {
+            LlamaKind::Llama => return llama,
+            LlamaKind::Mistral => (14336, 8, 131072),
+            LlamaKind::Qwen2 => (22016, 32, 32768),
+        };
+        let vocab_size = if kind == LlamaKind::Qwen2 { 151936 } else { llama.vocab_size };
+        let num_key_value_heads = Some(kv_heads);
+        let sizes = Self { vocab_size, intermediate_size, num_key_value_heads, max_position_embeddings, ..llama };
+        Self { model_type: kind, ..sizes }
     }
-}
 
-impl LlamaConfig {
+    /// Reads a Hugging Face config. A missing key has the default of its `model_type`, `llama` where that is missing.
+    ///
+    /// # Errors
+    /// serde's, for a value of the wrong kind.
+    pub fn from_json(table: &Map<String, Value>) -> Result<Self, serde_json::Error> {
+        let kind = table.get("model_type").map_or(Ok(LlamaKind::Llama), LlamaKind::deserialize)?;
+        let mut all = serde_json::to_value(Self::of(kind))?;
+        for (key, value) in table {
+            all[key] = value.clone();
+        }
+        serde_json::from_value(all)
+    }
+
     /// The block that follows from this config.
     ///
     /// # Errors
@@ -177,7 +216,7 @@ impl LlamaConfig {
             attention: AttentionConfig {
                 width,
                 heads,
-                kv_heads: self.kv_heads(),
+                kv_heads: self.num_key_value_heads.unwrap_or(heads),
                 head_dim,
                 layout: QkvLayout::Separate,
                 qkv_bias,
@@ -230,17 +269,11 @@ impl LlamaConfig {
         NormConfig { kind: NormKind::Rms, eps: self.rms_norm_eps }
     }
 
-    fn kv_heads(&self) -> usize {
-        self.num_key_value_heads.unwrap_or(match self.model_type {
-            LlamaKind::Llama => self.num_attention_heads,
-            LlamaKind::Mistral => 8,
-            LlamaKind::Qwen2 => 32,
-        })
-    }
-
     fn head_dim(&self) -> Result<usize, BackboneError> {
         if let Some(head_dim) = self.head_dim {
             BackboneError::positive("head_dim", head_dim)?;
+            // The width of all heads together; both factors are below 2^31.
+            BackboneError::positive("num_attention_heads * head_dim", self.num_attention_heads * head_dim)?;
             return Ok(head_dim);
         }
         if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
@@ -252,27 +285,23 @@ impl LlamaConfig {
 
     /// A window that hides nothing within the trained length is as good as none.
     fn no_sliding_window(&self) -> Result<(), BackboneError> {
-        let given = self.other.get("sliding_window");
-        let window = match self.model_type {
-            LlamaKind::Llama => None,
-            // Where the key is missing, Hugging Face's config has 4096.
-            LlamaKind::Mistral => given.map_or(Some(4096), Value::as_u64),
-            LlamaKind::Qwen2 if self.other.get("use_sliding_window") == Some(&Value::Bool(true)) => {
-                given.map_or(Some(4096), Value::as_u64)
-            }
-            LlamaKind::Qwen2 => None,
+        let used = match self.model_type {
+            LlamaKind::Llama => false,
+            LlamaKind::Mistral => true,
+            LlamaKind::Qwen2 => self.other.get("use_sliding_window") == Some(&Value::Bool(true)),
         };
-        match window.filter(|&window| window < self.max_position_embeddings as u64) {
-            None => Ok(()),
-            Some(window) => {
-                let fix = format!(
-                    "a window shorter than max_position_embeddings = {} is not supported; \
-                     where the model is only used within the window, set both to the same",
-                    self.max_position_embeddings
-                );
-                Err(BackboneError::config("sliding_window", window, fix))
-            }
+        // Where the key is missing, Hugging Face's config has 4096.
+        let window = self.other.get("sliding_window").cloned().unwrap_or_else(|| 4096.into());
+        let hides = window.as_u64().is_none_or(|window| window < self.max_position_embeddings as u64);
+        if used && !window.is_null() && hides {
+            let fix = format!(
+                "a window shorter than max_position_embeddings = {} is not supported; \
+                 where the model is only used within the window, set both to the same",
+                self.max_position_embeddings
+            );
+            return Err(BackboneError::config("sliding_window", window, fix));
         }
+        Ok(())
     }
 
     fn rotary(&self, head_dim: usize) -> Result<RotaryConfig, BackboneError> {
@@ -283,7 +312,8 @@ impl LlamaConfig {
         if let Some(share) = settings.other.get("partial_rotary_factor").filter(|share| share.as_f64() != Some(1.0)) {
             return Err(BackboneError::config("partial_rotary_factor", share, "the Llama family rotates whole heads"));
         }
-        match settings.rope_type.as_deref().unwrap_or("default") {
+        let old = settings.other.get("type").and_then(Value::as_str);
+        match settings.rope_type.as_deref().or(old).unwrap_or("default") {
             "default" => {}
             "llama3" => rotary.scaling = Some(settings.llama3()?),
             other => return Err(BackboneError::config("rope_type", other, "use default or llama3")),
@@ -303,7 +333,10 @@ impl RopeScaling {
             factor: positive("factor", self.factor)?,
             low_freq_factor: positive("low_freq_factor", self.low_freq_factor)?,
             high_freq_factor: positive("high_freq_factor", self.high_freq_factor)?,
-            original_length: positive("original_max_position_embeddings", self.original_max_position_embeddings)?,
+            original_length: positive(
+                "original_max_position_embeddings",
+                self.original_max_position_embeddings.map(|length| length as f64),
+            )?,
         };
         if scaling.low_freq_factor >= scaling.high_freq_factor {
             let fix = format!("must be below high_freq_factor = {}", scaling.high_freq_factor);
@@ -379,7 +412,7 @@ mod tests {
     use serde_json::json;
 
     fn block(value: Value) -> Result<BlockConfig, BackboneError> {
-        serde_json::from_value::<LlamaConfig>(value).unwrap().block()
+        LlamaConfig::from_json(value.as_object().unwrap()).unwrap().block()
     }
 
     fn error(value: Value) -> (&'static str, String) {
@@ -401,6 +434,15 @@ mod tests {
         let mistral = json!({"model_type": "mistral", "sliding_window": null, "attention_bias": true});
         assert_eq!(biases(mistral), (false, false, false, 8));
         assert_eq!(biases(json!({"model_type": "qwen2"})), (true, false, false, 32));
+        let as_many = json!({"model_type": "qwen2", "num_attention_heads": 16, "num_key_value_heads": null});
+        assert_eq!(biases(as_many), (true, false, false, 16));
+    }
+
+    #[test]
+    fn heads_whose_width_would_overflow_are_refused() {
+        let (key, value) = error(json!({"num_attention_heads": 1 << 30, "head_dim": 1 << 30}));
+        assert_eq!((key, value), ("num_attention_heads * head_dim", (1_u64 << 60).to_string()));
+        assert_eq!(error(json!({"head_dim": 0})).0, "head_dim");
     }
 
     #[test]
@@ -415,6 +457,7 @@ mod tests {
         assert!(window("mistral", json!(null), false, 8192));
         assert!(!window("qwen2", json!(4096), true, 8192));
         assert!(window("qwen2", json!(4096), false, 8192));
+        assert!(!window("mistral", json!("long"), false, 8192));
         let missing = json!({"model_type": "mistral", "max_position_embeddings": 8192});
         assert_eq!(error(missing), ("sliding_window", "4096".into()));
     }
@@ -433,7 +476,9 @@ mod tests {
         let older = json!({"rope_theta": 5e5, "rope_scaling": with(json!({"type": "llama3"}))});
         let read = |value| block(value).unwrap().rotary.unwrap();
         assert_eq!(read(old.clone()), read(new));
-        assert_eq!(read(old), read(older));
+        let both = json!({"rope_theta": 5e5, "rope_scaling": with(json!({"rope_type": "llama3", "type": "llama3"}))});
+        assert_eq!(read(old.clone()), read(older));
+        assert_eq!(read(old), read(both));
         assert_eq!(read(json!({"rope_scaling": null})).theta, 1e4);
         assert_eq!(error(json!({"rope_scaling": {"type": "yarn"}})), ("rope_type", "yarn".into()));
         assert_eq!(error(json!({"rope_scaling": {"rope_type": "llama3"}})), ("factor", "missing".into()));

@@ -97,7 +97,7 @@ impl TensorNames {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{gpt_neox, gpt2};
+    use crate::{gpt_neox, gpt2, llama};
 
     fn shown(name: Option<TensorName>) -> Option<(String, Vec<String>, TensorLayout)> {
         name.map(|name| (name.name, name.aliases, name.layout))
@@ -131,5 +131,31 @@ mod tests {
         assert_eq!(of("layers.3.mlp.down.bias"), named(&map("bias"), &[], Same));
         let norm = shown(gpt_neox::NAMES.of_block("norm_2.weight"));
         assert_eq!(norm, named("post_attention_layernorm.weight", &[], Same));
+    }
+
+    #[test]
+    fn llama_has_three_maps_of_attention_and_three_of_the_mlp() {
+        use TensorLayout::{Same, Transposed};
+        let of = |path: &str| shown(llama::NAMES.of(path));
+        assert_eq!(of("embed_tokens"), named("model.embed_tokens.weight", &[], Same));
+        assert_eq!(of("norm.weight"), named("model.norm.weight", &[], Same));
+        assert_eq!(of("lm_head"), named("lm_head.weight", &[], Same));
+        for (ours, theirs) in [
+            ("attention.qkv.query", "self_attn.q_proj"),
+            ("attention.qkv.key", "self_attn.k_proj"),
+            ("attention.qkv.value", "self_attn.v_proj"),
+            ("attention.output", "self_attn.o_proj"),
+            ("mlp.gate", "mlp.gate_proj"),
+            ("mlp.up", "mlp.up_proj"),
+            ("mlp.down", "mlp.down_proj"),
+        ] {
+            for (kind, layout) in [("weight", Transposed), ("bias", Same)] {
+                let name = format!("model.layers.3.{theirs}.{kind}");
+                assert_eq!(of(&format!("layers.3.{ours}.{kind}")), named(&name, &[], layout));
+            }
+        }
+        assert_eq!(of("layers.0.norm_1.weight"), named("model.layers.0.input_layernorm.weight", &[], Same));
+        assert_eq!(of("layers.0.norm_2.weight"), named("model.layers.0.post_attention_layernorm.weight", &[], Same));
+        assert_eq!(of("norm.bias"), None);
     }
 }

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use contextlm_backbone::{
     Backbone, BackboneError, BackboneFlops, BackboneSpec, Gpt2, Gpt2Config, GptNeoX, GptNeoXConfig, Init, KvCache,
-    Positions, TensorNames,
+    Llama, LlamaConfig, Positions, TensorNames,
 };
 use serde_json::{Map, Value};
 
@@ -17,6 +17,8 @@ pub enum BackboneConfig {
     Gpt2(Gpt2Config),
     /// `gpt_neox`: Pythia.
     GptNeoX(GptNeoXConfig),
+    /// `llama`, `mistral` and `qwen2`.
+    Llama(LlamaConfig),
 }
 
 impl BackboneConfig {
@@ -25,15 +27,15 @@ impl BackboneConfig {
     /// # Errors
     /// [`ContextLmError::ModelType`] for other models, [`ContextLmError::Json`] for a value of the wrong kind.
     pub fn from_json(table: &Map<String, Value>) -> Result<Self, ContextLmError> {
-        let mut table = table.clone();
-        let name = match table.remove("model_type") {
+        let mut rest = table.clone();
+        let name = match rest.remove("model_type") {
             Some(Value::String(name)) => name,
             other => return Err(ContextLmError::ModelType { found: other.unwrap_or_default().to_string() }),
         };
-        let value = Value::Object(table);
         let parsed = match name.as_str() {
-            "gpt2" => serde_json::from_value(value).map(Self::Gpt2),
-            "gpt_neox" => serde_json::from_value(value).map(Self::GptNeoX),
+            "gpt2" => serde_json::from_value(Value::Object(rest)).map(Self::Gpt2),
+            "gpt_neox" => serde_json::from_value(Value::Object(rest)).map(Self::GptNeoX),
+            "llama" | "mistral" | "qwen2" => LlamaConfig::from_json(table).map(Self::Llama),
             _ => return Err(ContextLmError::ModelType { found: name }),
         };
         parsed.map_err(|error| ContextLmError::Json { what: format!("{name} config"), fix: error.to_string() })
@@ -44,6 +46,7 @@ impl BackboneConfig {
         let (name, value) = match self {
             Self::Gpt2(config) => ("gpt2", serde_json::to_value(config)),
             Self::GptNeoX(config) => ("gpt_neox", serde_json::to_value(config)),
+            Self::Llama(config) => (config.model_type.model_type(), serde_json::to_value(config)),
         };
         let mut table = match value {
             Ok(Value::Object(table)) => table,
@@ -61,6 +64,7 @@ impl BackboneConfig {
         match self {
             Self::Gpt2(config) => config.validate(),
             Self::GptNeoX(config) => config.validate(),
+            Self::Llama(config) => config.validate(),
         }
     }
 
@@ -72,6 +76,7 @@ impl BackboneConfig {
         Ok(match self {
             Self::Gpt2(config) => AnyBackbone::Gpt2(config.init(init, device)?),
             Self::GptNeoX(config) => AnyBackbone::GptNeoX(config.init(init, device)?),
+            Self::Llama(config) => AnyBackbone::Llama(config.init(init, device)?),
         })
     }
 
@@ -80,6 +85,7 @@ impl BackboneConfig {
         match &mut self {
             Self::Gpt2(config) => config.n_layer = layers,
             Self::GptNeoX(config) => config.num_hidden_layers = layers,
+            Self::Llama(config) => config.num_hidden_layers = layers,
         }
         self
     }
@@ -89,6 +95,7 @@ impl BackboneConfig {
         match self {
             Self::Gpt2(config) => config.n_layer,
             Self::GptNeoX(config) => config.num_hidden_layers,
+            Self::Llama(config) => config.num_hidden_layers,
         }
     }
 }
@@ -101,6 +108,8 @@ pub enum AnyBackbone {
     Gpt2(Gpt2),
     /// GPT-NeoX.
     GptNeoX(GptNeoX),
+    /// Llama, Mistral or Qwen2.
+    Llama(Llama),
 }
 
 /// Calls the same method of whichever backbone it is.
@@ -109,6 +118,7 @@ macro_rules! each {
         match $any {
             AnyBackbone::Gpt2($backbone) => $call,
             AnyBackbone::GptNeoX($backbone) => $call,
+            AnyBackbone::Llama($backbone) => $call,
         }
     };
 }

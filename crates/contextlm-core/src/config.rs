@@ -154,6 +154,9 @@ impl ContextLmConfig {
             BackboneConfig::GptNeoX(config) => {
                 (config.hidden_size, config.vocab_size, config.max_position_embeddings, config.block()?)
             }
+            BackboneConfig::Llama(config) => {
+                (config.hidden_size, config.vocab_size, config.max_position_embeddings, config.block()?)
+            }
         };
         let sizes = BackboneSpec::new(width, self.backbone.layers(), vocabulary, positions);
         Ok(BackboneSpec { predictor_block, ..sizes })

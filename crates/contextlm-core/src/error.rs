@@ -36,7 +36,7 @@ pub enum ContextLmError {
         known: String,
     },
     /// `model_type` is none that can be run.
-    #[error("model_type = {found}: use contextlm, gpt2 or gpt_neox")]
+    #[error("model_type = {found}: use contextlm, gpt2, gpt_neox, llama, mistral or qwen2")]
     ModelType {
         /// What the config says.
         found: String,
@@ -57,6 +57,9 @@ pub enum ContextLmError {
         /// Why.
         reason: String,
     },
+    /// A model that should be a plain backbone has a context path.
+    #[error("the model is a ContextLM already; start from its plain backbone")]
+    HasContext,
     /// The backbone's own config is wrong.
     #[error(transparent)]
     Backbone(#[from] BackboneError),

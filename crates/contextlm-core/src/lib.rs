@@ -33,6 +33,7 @@ mod counts;
 mod error;
 mod latent;
 mod model;
+mod retrofit;
 mod tensors;
 
 pub use any_backbone::{AnyBackbone, BackboneConfig};
@@ -41,8 +42,8 @@ pub use burn::tensor::{Device, Int, Tensor};
 pub use config::ContextLmConfig;
 pub use context_config::{ContextConfig, InitialContextKind, PredictorPositions, Source};
 pub use contextlm_backbone::{
-    Backbone, BackboneError, BackboneSpec, BlockConfig, Gpt2Config, GptNeoXConfig, Init, Positions, TensorLayout,
-    TensorName, TensorNames,
+    Backbone, BackboneError, BackboneSpec, BlockConfig, Gpt2Config, GptNeoXConfig, Init, LlamaConfig, LlamaKind,
+    Positions, RopeScaling, TensorLayout, TensorName, TensorNames,
 };
 pub use contextlm_decoder::{Fusion, FusionKind, TokenDecoder};
 pub use contextlm_embedding::{ChunkGrid, ContextEmbedding, Pooling, position_rule};

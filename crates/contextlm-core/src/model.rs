@@ -181,6 +181,19 @@ impl<B: Backbone> ContextLm<B> {
         states.matmul(self.backbone.head().transpose().unsqueeze())
     }
 
+    /// Normed states, which the head makes logits of; for who needs logits of few positions at a time.
+    ///
+    /// # Shapes
+    /// tokens [B, T] to [B, T, D]
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward).
+    pub fn hidden_states(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
+        let at = positions(&tokens, None);
+        let embedded = self.backbone.embed(tokens, &at);
+        self.run(embedded, &at, None).states
+    }
+
     /// Mean cross-entropy in nats over the targets that are not -100.
     ///
     /// # Shapes

@@ -2,6 +2,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
+use tokenizers::models::bpe::BPE;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, ModelWrapper};
 
 use crate::guard::guard;
@@ -35,6 +37,36 @@ impl Tokenizer {
         guard(|| tokenizers::Tokenizer::from_bytes(bytes))
             .and_then(Self::new)
             .map_err(|reason| DataError::TokenizerFile { path: path.into(), reason })
+    }
+
+    /// The tokenizer of a model directory: `tokenizer.json`, or else GPT-2's `vocab.json` and `merges.txt`.
+    ///
+    /// # Errors
+    /// [`DataError::TokenizerFile`] naming the directory if it has neither, else as [`from_file`](Self::from_file).
+    pub fn from_dir(dir: impl AsRef<Path>) -> Result<Self, DataError> {
+        let dir = dir.as_ref();
+        let [json, vocab, merges] = ["tokenizer.json", "vocab.json", "merges.txt"].map(|name| dir.join(name));
+        if json.is_file() {
+            return Self::from_file(json);
+        }
+        if vocab.is_file() && merges.is_file() {
+            return Self::from_vocab_and_merges(&vocab, &merges);
+        }
+        let reason = "there is neither tokenizer.json nor vocab.json with merges.txt in it".into();
+        Err(DataError::TokenizerFile { path: dir.into(), reason })
+    }
+
+    /// GPT-2's own files: byte-level BPE with `<|endoftext|>`.
+    fn from_vocab_and_merges(vocab: &Path, merges: &Path) -> Result<Self, DataError> {
+        let [vocab_name, merges_name] = [vocab, merges].map(|path| path.to_string_lossy().into_owned());
+        let read = || {
+            let model = BPE::from_file(&vocab_name, &merges_name).build().map_err(|error| error.to_string())?;
+            let bytes = ByteLevel::new(false, true, true);
+            let mut tokenizer = tokenizers::Tokenizer::new(model);
+            tokenizer.with_pre_tokenizer(Some(bytes)).with_post_processor(Some(bytes)).with_decoder(Some(bytes));
+            Ok::<_, String>(tokenizer)
+        };
+        guard(read).and_then(Self::new).map_err(|reason| DataError::TokenizerFile { path: vocab.into(), reason })
     }
 
     /// Trains a byte-level BPE like GPT-2's on the documents, with `<|endoftext|>` as its only special token.

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use contextlm_core::ContextLmError;
 use thiserror::Error;
 
-/// Why a model directory cannot be read.
+/// Why a model directory cannot be read or written.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum WeightsError {
-    /// A file cannot be read, or is not what its name says.
+    /// A file cannot be read or written, or is not what its name says.
     #[error("{path}: {reason}")]
     File {
         /// The file.

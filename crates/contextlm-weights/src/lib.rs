@@ -1,4 +1,4 @@
-//! Reads model directories: a plain Hugging Face one (GPT-2, GPT-NeoX/Pythia), or a ContextLM's own.
+//! Reads and writes model directories: a plain Hugging Face one (GPT-2, GPT-NeoX/Pythia), or a ContextLM's own.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -15,7 +15,10 @@
 //! or bf16; parameters become the device's default float type, f32 unless that was changed.
 //!
 //! Files are not trusted: sizes and offsets are checked against the file's length before anything is reserved for
-//! them. They are read a piece at a time, so that the memory needed beside the model is that of one tensor.
+//! them. They are read a piece at a time, so that the memory needed beside the model is that of one tensor. They are not
+//! mapped into memory: that needs `unsafe`, and a file that another program shortens would end the process.
+//!
+//! [`save`] writes such a directory, whole or not at all.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -23,10 +26,14 @@ mod error;
 mod files;
 mod header;
 mod index;
+mod key_map;
 mod load;
 mod plan;
+mod save;
 mod unique;
 mod values;
 
 pub use error::{Problem, WeightsError};
-pub use load::{Loaded, load, load_into};
+pub use key_map::KeyMap;
+pub use load::{LoadOptions, Loaded, load, load_into, load_with};
+pub use save::{ModelCard, SaveOptions, StoredType, save, save_tensors};

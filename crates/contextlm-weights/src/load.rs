@@ -5,13 +5,24 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use contextlm_core::{Backbone, ContextLm, ContextLmConfig, ModulePath, TensorLayout};
 
-use crate::WeightsError;
 use crate::files::{ModelFiles, open_file};
-use crate::plan::{Source, plan};
+use crate::plan::{Plan, Source, plan};
 use crate::values::{read, read_transposed};
+use crate::{KeyMap, WeightsError};
 
 /// Configs are a few hundred lines.
 const MAX_CONFIG: u64 = 10_000_000;
+
+/// How a model directory is read.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct LoadOptions {
+    /// Whether tensors that the model has no use for are left alone and listed. Default: no, they are an error; buffers
+    /// that files are known to carry never are.
+    pub allow_unused: bool,
+    /// What tensors of other programs are called here. Default: they have the names of [`Backbone::tensor_names`].
+    pub key_map: Option<KeyMap>,
+}
 
 /// What a model directory held.
 #[derive(Debug)]
@@ -21,6 +32,12 @@ pub struct Loaded {
     pub model: ContextLm,
     /// Its config.
     pub config: ContextLmConfig,
+    /// Tensors read.
+    pub tensors: usize,
+    /// Names of tensors that the model has no use for, with [`LoadOptions::allow_unused`].
+    pub unused: Vec<String>,
+    /// Values that are infinite or no number; a model with any will hardly work.
+    pub not_finite: u64,
 }
 
 /// Reads a model directory.
@@ -28,12 +45,20 @@ pub struct Loaded {
 /// # Errors
 /// [`WeightsError`] naming the file and what is wrong with it.
 pub fn load(dir: impl AsRef<Path>, device: &Device) -> Result<Loaded, WeightsError> {
+    load_with(dir, device, &LoadOptions::default())
+}
+
+/// Reads a model directory as the options say.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(dir: impl AsRef<Path>, device: &Device, options: &LoadOptions) -> Result<Loaded, WeightsError> {
     let dir = dir.as_ref();
     let path = dir.join("config.json");
     open_file(&path, MAX_CONFIG)?;
     let config = ContextLmConfig::from_file(&path)?;
     config.validate()?;
-    let files = ModelFiles::open(dir)?;
+    let files = open(dir, options)?;
 
     // A block is an allocation before it has weights, and a config can ask for any number of them.
     let predictor = config.context.as_ref().map_or(0, |context| context.predictor_layers);
@@ -41,8 +66,8 @@ pub fn load(dir: impl AsRef<Path>, device: &Device) -> Result<Loaded, WeightsErr
     if layers > tensors {
         return Err(WeightsError::Layers { path, layers, tensors });
     }
-    let model = fill(config.init(device)?, &files, dir)?;
-    Ok(Loaded { model, config })
+    let Filled { model, tensors, unused, not_finite } = fill(config.init(device)?, &files, dir, options)?;
+    Ok(Loaded { model, config, tensors, unused, not_finite })
 }
 
 /// Replaces every parameter of a model by the one in a directory's files; the directory's config is not read. A
@@ -54,15 +79,38 @@ pub fn load(dir: impl AsRef<Path>, device: &Device) -> Result<Loaded, WeightsErr
 /// # Errors
 /// [`WeightsError`] naming the file and what is wrong with it.
 pub fn load_into<B: Backbone>(model: ContextLm<B>, dir: impl AsRef<Path>) -> Result<ContextLm<B>, WeightsError> {
-    let dir = dir.as_ref();
-    fill(model, &ModelFiles::open(dir)?, dir)
+    let (dir, options) = (dir.as_ref(), LoadOptions::default());
+    Ok(fill(model, &open(dir, &options)?, dir, &options)?.model)
 }
 
-fn fill<B: Backbone>(model: ContextLm<B>, files: &ModelFiles, dir: &Path) -> Result<ContextLm<B>, WeightsError> {
-    let sources = plan(&model, files, dir)?;
-    let mut filler = Filler { sources, files, dir, path: ModulePath::default(), error: None };
+/// The files with the names that tensors have here.
+fn open(dir: &Path, options: &LoadOptions) -> Result<ModelFiles, WeightsError> {
+    let mut files = ModelFiles::open(dir)?;
+    if let Some(map) = &options.key_map {
+        files.tensors = map.rename(files.tensors)?;
+    }
+    Ok(files)
+}
+
+struct Filled<B: Backbone> {
+    model: ContextLm<B>,
+    tensors: usize,
+    unused: Vec<String>,
+    not_finite: u64,
+}
+
+fn fill<B: Backbone>(
+    model: ContextLm<B>,
+    files: &ModelFiles,
+    dir: &Path,
+    options: &LoadOptions,
+) -> Result<Filled<B>, WeightsError> {
+    let Plan { sources, unused } = plan(&model, files, dir, options.allow_unused)?;
+    let tensors = sources.len();
+    let mut filler = Filler { sources, files, dir, path: ModulePath::default(), not_finite: 0, error: None };
     let model = model.map(&mut filler);
-    filler.error.map_or(Ok(model), Err)
+    let not_finite = filler.not_finite;
+    filler.error.map_or(Ok(Filled { model, tensors, unused, not_finite }), Err)
 }
 
 /// Walks through a model and reads parameter after parameter.
@@ -71,6 +119,7 @@ struct Filler<'a> {
     files: &'a ModelFiles,
     dir: &'a Path,
     path: ModulePath,
+    not_finite: u64,
     error: Option<WeightsError>,
 }
 
@@ -86,6 +135,7 @@ impl ModuleMapper for Filler<'_> {
         };
         match values {
             Ok(values) => {
+                self.not_finite += values.iter().filter(|value| !value.is_finite()).count() as u64;
                 let data = TensorData::new(values, param.lazy_shape());
                 let tensor = Tensor::from_data(data, &param.lazy_device());
                 let id = param.id;

@@ -21,6 +21,15 @@ pub(crate) struct Source {
     pub(crate) layout: TensorLayout,
 }
 
+/// What is read, and what is not.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// Where each parameter's values are, by its path.
+    pub(crate) sources: HashMap<String, Source>,
+    /// Names of tensors that the model has no use for, buffers aside.
+    pub(crate) unused: Vec<String>,
+}
+
 /// Finds every parameter of a model in its files, by its path.
 ///
 /// # Errors
@@ -29,7 +38,8 @@ pub(crate) fn plan<B: Backbone>(
     model: &ContextLm<B>,
     files: &ModelFiles,
     dir: &Path,
-) -> Result<HashMap<String, Source>, WeightsError> {
+    allow_unused: bool,
+) -> Result<Plan, WeightsError> {
     let mut left: BTreeMap<&str, &(usize, Stored)> = files.tensors.iter().map(|(name, at)| (&**name, at)).collect();
     let mut found = HashMap::new();
     let mut names = HashMap::new();
@@ -45,12 +55,20 @@ pub(crate) fn plan<B: Backbone>(
         found.insert(tensor.path, Source { file: *file, stored: stored.clone(), layout: tensor.name.layout });
     }
     problems.extend(check_tied_head(model, files, dir, &mut left, &found, &names)?);
-    problems.extend(
-        left.into_iter()
-            .filter(|(name, _)| !is_buffer(name))
-            .map(|(name, (file, _))| Problem::Unexpected { name: name.into(), file: files.files[*file].0.clone() }),
-    );
-    if problems.is_empty() { Ok(found) } else { Err(WeightsError::Tensors { path: dir.into(), problems }) }
+    left.retain(|name, _| !is_buffer(name));
+    let unused = left.keys().map(|name| name.to_string()).collect();
+    if !allow_unused {
+        let unexpected = |(name, (file, _)): (&str, &(usize, Stored))| Problem::Unexpected {
+            name: name.into(),
+            file: files.files[*file].0.clone(),
+        };
+        problems.extend(left.into_iter().map(|(name, at)| unexpected((name, at))));
+    }
+    if problems.is_empty() {
+        Ok(Plan { sources: found, unused })
+    } else {
+        Err(WeightsError::Tensors { path: dir.into(), problems })
+    }
 }
 
 /// A tied model's head may be in its files; then it is the embedding once more.

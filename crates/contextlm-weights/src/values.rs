@@ -138,4 +138,20 @@ mod tests {
         other.write_all(&[0xff]).unwrap();
         assert!(!equal((&file, &stored), (&other, &stored)).unwrap());
     }
+
+    /// Every exponent of bf16 and f16, subnormal, infinite and NaN included, becomes what PyTorch makes of it in f32.
+    #[test]
+    fn halves_are_converted_as_by_pytorch() {
+        let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/values");
+        let tensors = |name: &str| {
+            let file = File::open(fixtures.join(name)).unwrap();
+            let header = crate::header::read_header(&file).unwrap();
+            header.into_iter().map(move |(name, stored)| (name, read(&file, &stored).unwrap()))
+        };
+        // Which NaN it is says nothing.
+        let same = |a: f32, b: f32| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
+        for ((name, found), (_, expected)) in tensors("halves.safetensors").zip(tensors("expected.safetensors")) {
+            assert!(found.len() > 100 && found.iter().zip(&expected).all(|(a, b)| same(*a, *b)), "{name}");
+        }
+    }
 }

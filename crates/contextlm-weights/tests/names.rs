@@ -9,12 +9,14 @@ use std::fs;
 use burn::module::Param;
 use burn::tensor::Tensor;
 use common::{
-    Scramble, Values, cpu, directory, fixture, laid_out, logits, parameters, tensors_of, write_as, write_file,
+    Scramble, Values, cpu, directory, fixture, laid_out, logits, parameters, read_file, tensors_of, write_as,
+    write_file,
 };
 use contextlm_core::{AnyBackbone, ContextLm, ContextLmConfig, Module, ModulePath, TensorLayout};
 use contextlm_weights::{Problem, WeightsError, load, load_into};
 use half::{bf16, f16};
-use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
 
 /// Logits of a fixture as it is.
@@ -60,6 +62,7 @@ fn a_head_in_a_tied_model_must_be_the_embedding() {
         ("gpt2", "lm_head.weight", "transformer.wte.weight"),
         ("neox_tied", "embed_out.weight", "gpt_neox.embed_in.weight"),
         ("neox_tied", "lm_head.weight", "gpt_neox.embed_in.weight"),
+        ("llama", "lm_head.weight", "model.embed_tokens.weight"),
     ] {
         let mut tensors = tensors_of(name);
         tensors.insert(head.into(), tensors[embedding].clone());
@@ -70,6 +73,29 @@ fn a_head_in_a_tied_model_must_be_the_embedding() {
         let error = load(directory(name, &tensors).path(), &cpu()).unwrap_err();
         assert_eq!(problems(error), [Problem::Head { name: head.into(), embedding: embedding.into() }]);
     }
+}
+
+#[test]
+fn old_llama_files_have_the_frequencies_as_a_buffer() {
+    let mut tensors = tensors_of("llama_scaled");
+    tensors.insert("model.layers.0.self_attn.rotary_emb.inv_freq".into(), (vec![8], vec![1.0; 8]));
+    let loaded = load(directory("llama_scaled", &tensors).path(), &cpu()).unwrap();
+    assert_eq!(logits(&loaded.model), plain("llama_scaled"));
+}
+
+/// Biases are expected where the config has them, and unexpected where it has none.
+#[test]
+fn biases_of_the_llama_family_are_those_of_the_config() {
+    let name = "model.layers.1.self_attn.k_proj.bias";
+    let mut tensors = tensors_of("qwen2");
+    let (shape, values) = tensors.remove(name).unwrap();
+    let error = load(directory("qwen2", &tensors).path(), &cpu()).unwrap_err();
+    assert_eq!(problems(error), [Problem::Missing { name: name.into(), shape: shape.clone() }]);
+
+    let mut tensors = tensors_of("mistral");
+    tensors.insert(name.into(), (shape, values));
+    let error = load(directory("mistral", &tensors).path(), &cpu()).unwrap_err();
+    assert_eq!(problems(error), [Problem::Unexpected { name: name.into(), file: "model.safetensors".into() }]);
 }
 
 #[test]
@@ -147,6 +173,44 @@ fn halves_are_read_exactly_and_other_types_refused() {
     let found = problems(load(dir.path(), &cpu()).unwrap_err());
     assert_eq!(found.len(), tensors.len());
     assert!(found.contains(&Problem::Type { name: "embed_out.weight".into(), found: "F64".into() }), "{found:?}");
+}
+
+/// A model that is filled with every kind of half, over and over: zeros, subnormals, infinities and NaN too.
+#[test]
+fn halves_become_what_pytorch_makes_of_them() {
+    let model = load(fixture("neox"), &cpu()).unwrap().model;
+    let bytes = fs::read(fixture("values").join("halves.safetensors")).unwrap();
+    let halves = SafeTensors::deserialize(&bytes).unwrap();
+    let converted = read_file(&fixture("values").join("expected.safetensors"));
+    for (name, dtype) in [("bf16", Dtype::BF16), ("f16", Dtype::F16)] {
+        let mut stored = halves.tensor(name).unwrap().data().iter().copied().cycle();
+        let mut expected = converted[name].1.iter().copied().cycle();
+        let (mut data, mut wanted) = (Vec::new(), BTreeMap::new());
+        for tensor in model.tensors() {
+            let shape = tensor.stored_shape();
+            let count = shape.iter().product();
+            let values = (shape.clone(), expected.by_ref().take(count).collect());
+            wanted.insert(tensor.path, laid_out(&values, tensor.name.layout));
+            data.push((tensor.name.name, shape, stored.by_ref().take(2 * count).collect::<Vec<u8>>()));
+        }
+        let views = data.iter().map(|(name, shape, data)| (name, TensorView::new(dtype, shape.clone(), data).unwrap()));
+        let dir = directory("neox", &BTreeMap::new());
+        fs::write(dir.path().join("model.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
+        let found = parameters(&load(dir.path(), &cpu()).unwrap().model);
+        assert_eq!(found.len(), wanted.len());
+        let (mut subnormal, mut not_a_number) = (0, 0);
+        for (path, (shape, values)) in found {
+            assert_eq!(shape, wanted[&path].0);
+            for (&value, &wanted) in values.iter().zip(&wanted[&path].1) {
+                // All bits but those that say which NaN it is.
+                let same = value.to_bits() == wanted.to_bits() || value.is_nan() && wanted.is_nan();
+                assert!(same, "{name}, {path}: {value:e} is not {wanted:e}");
+                subnormal += usize::from(wanted != 0.0 && wanted.abs() < 6.1e-5);
+                not_a_number += usize::from(wanted.is_nan());
+            }
+        }
+        assert!(subnormal > 10 && not_a_number > 10, "{name}");
+    }
 }
 
 #[test]
@@ -279,4 +343,73 @@ fn a_contextlm_on_gpt2_stores_its_blocks_as_gpt2_does() {
         assert_eq!(parameters(&loaded.model), parameters(&model), "{fusion}");
         assert_eq!(logits(&loaded.model), logits(&model), "{fusion}");
     }
+}
+
+#[test]
+fn tensors_of_other_programs_are_renamed_by_a_map() {
+    let tensors =
+        tensors_of("neox").into_iter().map(|(name, values)| (name.replace("gpt_neox.", "model/"), values)).collect();
+    let dir = directory("neox", &tensors);
+    let path = dir.path().join("keys.txt");
+    std::fs::write(&path, "model/(.*)   gpt_neox.$1\n").unwrap();
+    assert!(contextlm_weights::load(dir.path(), &cpu()).is_err());
+    let mut options = contextlm_weights::LoadOptions::default();
+    options.key_map = Some(contextlm_weights::KeyMap::from_file(&path).unwrap());
+    let loaded = contextlm_weights::load_with(dir.path(), &cpu(), &options).unwrap();
+    let original = contextlm_weights::load(fixture("neox"), &cpu()).unwrap();
+    assert!(parameters(&loaded.model) == parameters(&original.model));
+    assert_eq!(loaded.tensors, loaded.model.tensors().len());
+}
+
+#[test]
+fn tensors_without_a_use_are_listed_if_they_are_allowed() {
+    let mut tensors = tensors_of("gpt2");
+    tensors.insert("score.weight".into(), (vec![2], vec![1.0, 2.0]));
+    let dir = directory("gpt2", &tensors);
+    let error = contextlm_weights::load(dir.path(), &cpu()).unwrap_err().to_string();
+    assert!(error.contains("unexpected: score.weight"), "{error}");
+    let mut options = contextlm_weights::LoadOptions::default();
+    options.allow_unused = true;
+    let loaded = contextlm_weights::load_with(dir.path(), &cpu(), &options).unwrap();
+    assert_eq!(loaded.unused, ["score.weight"]);
+}
+
+#[test]
+fn values_that_are_not_finite_are_counted() {
+    let mut tensors = tensors_of("gpt2");
+    let values = &mut tensors.get_mut("transformer.ln_f.bias").unwrap().1;
+    (values[0], values[1], values[2]) = (f32::NAN, f32::INFINITY, f32::NEG_INFINITY);
+    let dir = directory("gpt2", &tensors);
+    assert_eq!(contextlm_weights::load(dir.path(), &cpu()).unwrap().not_finite, 3);
+    assert_eq!(contextlm_weights::load(fixture("gpt2"), &cpu()).unwrap().not_finite, 0);
+}
+
+#[test]
+fn a_contextlm_on_llama_has_norms_without_biases() {
+    let names = [
+        ("context.predictor.layers.0.norm_1.weight", "context.predictor.layers.0.input_layernorm.weight"),
+        ("context.predictor.layers.0.norm_2.weight", "context.predictor.layers.0.post_attention_layernorm.weight"),
+        (
+            "context.predictor.layers.0.attention.qkv.query.weight",
+            "context.predictor.layers.0.self_attn.q_proj.weight^",
+        ),
+        ("context.predictor.layers.0.attention.qkv.key.weight", "context.predictor.layers.0.self_attn.k_proj.weight^"),
+        (
+            "context.predictor.layers.0.attention.qkv.value.weight",
+            "context.predictor.layers.0.self_attn.v_proj.weight^",
+        ),
+        ("context.predictor.layers.0.attention.output.weight", "context.predictor.layers.0.self_attn.o_proj.weight^"),
+        ("context.predictor.layers.0.mlp.gate.weight", "context.predictor.layers.0.mlp.gate_proj.weight^"),
+        ("context.predictor.layers.0.mlp.up.weight", "context.predictor.layers.0.mlp.up_proj.weight^"),
+        ("context.predictor.layers.0.mlp.down.weight", "context.predictor.layers.0.mlp.down_proj.weight^"),
+        ("context.predictor.norm.weight", "context.predictor.norm.weight"),
+        ("context.embedding.initial", "context.initial"),
+        ("context.decoder.fusion.norm_tokens.weight", "context.fusion.norm_tokens.weight"),
+        ("context.decoder.fusion.norm_context.weight", "context.fusion.norm_context.weight"),
+    ];
+    let context = json!({ "predictor_layers": 1, "fusion": "normed_add" });
+    let (model, dir) = context_model("llama", context, &names);
+    let loaded = load(dir.path(), &cpu()).unwrap();
+    assert_eq!(parameters(&loaded.model), parameters(&model));
+    assert_eq!(logits(&loaded.model), logits(&model));
 }

@@ -188,3 +188,38 @@ fn damaged_files_never_panic() {
         }
     }
 }
+
+#[test]
+fn a_directory_has_a_tokenizer_in_one_of_two_forms() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = Tokenizer::from_dir(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("neither tokenizer.json nor vocab.json"), "{error}");
+
+    let tokenizer = Tokenizer::train([Ok(Document::new("low lower lowest newer newest wide wider"))], 280).unwrap();
+    tokenizer.save(folder.path().join("tokenizer.json")).unwrap();
+    let text = "the newest lower é 🦀\n<|endoftext|>";
+    let expected = tokenizer.encode(text).unwrap();
+    assert_eq!(Tokenizer::from_dir(folder.path()).unwrap().encode(text).unwrap(), expected);
+
+    // The same as GPT-2's own files.
+    let json: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join("tokenizer.json")).unwrap()).unwrap();
+    let mut merges = String::from("#version: 0.2\n");
+    for pair in json["model"]["merges"].as_array().unwrap() {
+        let part = |i: usize| pair[i].as_str().unwrap();
+        merges += &format!("{} {}\n", part(0), part(1));
+    }
+    std::fs::write(folder.path().join("vocab.json"), json["model"]["vocab"].to_string()).unwrap();
+    std::fs::write(folder.path().join("merges.txt"), merges).unwrap();
+    std::fs::remove_file(folder.path().join("tokenizer.json")).unwrap();
+    let read = Tokenizer::from_dir(folder.path()).unwrap();
+    assert_eq!(read.encode(text).unwrap(), expected);
+    assert_eq!(read.decode(&expected).unwrap(), text);
+    assert_eq!(read.end_of_text().unwrap(), tokenizer.end_of_text().unwrap());
+
+    for wrong in ["{", "[]", "{\"a\": -1}"] {
+        std::fs::write(folder.path().join("vocab.json"), wrong).unwrap();
+        let error = Tokenizer::from_dir(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("vocab.json"), "{error}");
+    }
+}

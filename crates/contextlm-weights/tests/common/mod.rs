@@ -1,6 +1,8 @@
 //! What the tests share: model directories to write, parameters to look at.
 #![allow(dead_code)] // every test file uses its part
 
+pub(crate) mod parity;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,67 @@
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use contextlm_weights::{ModelCard, SaveOptions, StoredType, load, save};
+use serde_json::json;
+
+use crate::output::{Busy, Outcome, Report};
+
+/// Writes a model directory again, for others to read
+///
+/// A plain backbone comes out as `transformers` has it. A ContextLM is read by contextlm, and with --with-python by
+/// `AutoModelForCausalLM.from_pretrained(dir, trust_remote_code=True)` too.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Model directory to read
+    #[arg(long)]
+    from: PathBuf,
+    /// Model directory to write
+    #[arg(long)]
+    out: PathBuf,
+    /// Type of the values in the file
+    #[arg(long, value_enum, default_value_t = Dtype::F32)]
+    dtype: Dtype,
+    /// Bytes of tensors in one file, as far as tensors can be parted
+    #[arg(long, default_value_t = SaveOptions::default().max_shard_bytes)]
+    max_shard_bytes: u64,
+    /// Adds the Python code of a ContextLM, for `transformers`
+    #[arg(long)]
+    with_python: bool,
+    /// What the model was trained on, for its card
+    #[arg(long)]
+    training_data: Option<String>,
+    /// Replaces what is in --out
+    #[arg(long)]
+    overwrite: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Dtype {
+    F32,
+    Bf16,
+    F16,
+}
+
+pub(crate) fn run(args: &Args) -> Outcome {
+    let device = contextlm_device::device("cpu")?;
+    let busy = Busy::new(format!("reading {}", args.from.display()));
+    let loaded = load(&args.from, &device)?;
+    drop(busy);
+    let busy = Busy::new(format!("writing {}", args.out.display()));
+    let options = SaveOptions {
+        dtype: match args.dtype {
+            Dtype::F32 => StoredType::F32,
+            Dtype::Bf16 => StoredType::Bf16,
+            Dtype::F16 => StoredType::F16,
+        },
+        max_shard_bytes: args.max_shard_bytes,
+        overwrite: args.overwrite,
+        with_python: args.with_python,
+        companions: Some(args.from.clone()),
+        card: ModelCard { base: None, training_data: args.training_data.clone() },
+    };
+    let files = save(&loaded.model, &loaded.config, &args.out, &options)?;
+    drop(busy);
+    let text = files.iter().map(|file| args.out.join(file).display().to_string() + "\n").collect();
+    Ok(Report { text, json: json!({ "files": files }) })
+}

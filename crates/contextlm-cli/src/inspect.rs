@@ -1,0 +1,71 @@
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use contextlm_core::{Backbone, ContextConfig, ContextLmConfig};
+use serde_json::{Value, json};
+
+use crate::context;
+use crate::output::{Outcome, Report};
+
+/// Shows parameters, arithmetic and context settings of a model, without reading its weights
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Model directory, of a ContextLM or a plain Hugging Face one
+    #[arg(long, required_unless_present = "preset")]
+    model: Option<PathBuf>,
+    /// Published backbone: gpt2 ... gpt2-xl, pythia-14m ... pythia-1.4b
+    #[arg(long, conflicts_with = "model")]
+    preset: Option<String>,
+    /// Context settings to see the preset with: default, or key=value,...; without this it is the plain backbone
+    #[arg(long, requires = "preset")]
+    context: Option<String>,
+}
+
+pub(crate) fn run(args: &Args) -> Outcome {
+    let config = config(args)?;
+    config.validate()?;
+    // Nothing is drawn: a parameter has no values before they are looked at.
+    let model = config.init(&contextlm_device::device("cpu")?)?;
+    let (spec, parameters) = (model.backbone.spec(), model.parameters());
+    let flops = model.flops_per_token(spec.max_positions);
+    let settings = model.settings().map_or(Value::Null, |settings| json!(settings));
+    let json = json!({
+        "parameters": { "backbone": parameters.backbone, "context": parameters.context, "total": parameters.total },
+        "flops_per_token": flops.map(|flops| json!({
+            "backbone": flops.backbone, "context": flops.context, "total": flops.total,
+        })),
+        "context": settings,
+        "layers": spec.layers, "width": spec.width, "vocabulary": spec.vocabulary, "max_positions": spec.max_positions,
+    });
+    let mut text = format!(
+        "{} layers, width {}, vocabulary {}, {} positions\n\n{:10} {:>15} {:>18}\n",
+        spec.layers, spec.width, spec.vocabulary, spec.max_positions, "", "parameters", "FLOPs a token"
+    );
+    let flops =
+        |of: fn(&contextlm_core::FlopsPerToken) -> u64| flops.as_ref().map_or("unknown".into(), |f| of(f).to_string());
+    for (name, count, flops) in [
+        ("backbone", parameters.backbone, flops(|flops| flops.backbone)),
+        ("context", parameters.context, flops(|flops| flops.context)),
+        ("total", parameters.total, flops(|flops| flops.total)),
+    ] {
+        writeln!(text, "{name:10} {count:>15} {flops:>18}")?;
+    }
+    if let Value::Object(settings) = &json["context"] {
+        text += "\ncontext\n";
+        for (key, value) in settings {
+            writeln!(text, "  {key} = {value}")?;
+        }
+    }
+    Ok(Report { text, json })
+}
+
+fn config(args: &Args) -> Result<ContextLmConfig, Box<dyn std::error::Error>> {
+    if let Some(dir) = &args.model {
+        return Ok(ContextLmConfig::from_file(dir.join("config.json"))?);
+    }
+    let plain = ContextLmConfig::preset(args.preset.as_deref().unwrap_or_default())?;
+    Ok(match &args.context {
+        Some(text) => plain.with_context(context::parse(text, ContextConfig::default())?),
+        None => plain,
+    })
+}

@@ -1,0 +1,42 @@
+//! The `contextlm` program: see `contextlm --help`.
+
+mod context;
+mod export;
+mod import;
+mod inspect;
+mod output;
+mod score;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// ContextLM (arXiv 2510.20280): language models that predict the next chunk of tokens as one vector.
+#[derive(Parser)]
+#[command(name = "contextlm", version)]
+struct Program {
+    #[command(subcommand)]
+    verb: Verb,
+    /// Prints one JSON object as the last line of stdout
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Inspect(inspect::Args),
+    Import(import::Args),
+    Export(export::Args),
+    Score(score::Args),
+}
+
+fn main() -> ExitCode {
+    let program = Program::parse();
+    let result = match program.verb {
+        Verb::Inspect(args) => inspect::run(&args),
+        Verb::Import(args) => import::run(&args),
+        Verb::Export(args) => export::run(&args),
+        Verb::Score(args) => score::run(&args),
+    };
+    output::finish(result, program.json)
+}

@@ -1,0 +1,64 @@
+//! What a verb says, and how it ends.
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use indicatif::ProgressBar;
+use serde_json::Value;
+
+/// What a verb has found out: for people, and for programs.
+pub(crate) struct Report {
+    pub(crate) text: String,
+    pub(crate) json: Value,
+}
+
+pub(crate) type Outcome = Result<Report, Box<dyn Error>>;
+
+/// Prints a report, or an error in one line.
+pub(crate) fn finish(outcome: Outcome, json: bool) -> ExitCode {
+    match outcome.and_then(|report| Ok(print(&report, json)?)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", in_a_line(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print(report: &Report, json: bool) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if json { writeln!(out, "{}", report.json) } else { writeln!(out, "{}", report.text.trim_end()) }
+}
+
+/// The message of an error, and those behind it that it does not say itself.
+fn in_a_line(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut behind = error.source();
+    while let Some(error) = behind {
+        let reason = error.to_string();
+        if !line.contains(&reason) {
+            line = format!("{line}: {reason}");
+        }
+        behind = error.source();
+    }
+    line
+}
+
+/// Something is going on: shown on stderr where that is a terminal, until it is dropped.
+pub(crate) struct Busy(ProgressBar);
+
+impl Busy {
+    pub(crate) fn new(doing: impl Into<String>) -> Self {
+        let bar = ProgressBar::new_spinner().with_message(doing.into());
+        bar.enable_steady_tick(Duration::from_millis(120));
+        Self(bar)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}

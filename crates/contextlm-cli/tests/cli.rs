@@ -1,0 +1,196 @@
+//! The program, called as a program.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+fn contextlm(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_contextlm")).args(args).output().unwrap()
+}
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../contextlm-weights/tests/fixtures").join(name)
+}
+
+/// The last line of stdout of a call that must succeed.
+#[track_caller]
+fn json_of(args: &[&str]) -> Value {
+    let output = contextlm(&[args, &["--json"]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    serde_json::from_str(text.lines().last().unwrap()).unwrap()
+}
+
+/// The message of a call that must fail, with its exit code.
+#[track_caller]
+fn fails(args: &[&str], code: i32) -> String {
+    let output = contextlm(args);
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let message = String::from_utf8(output.stderr).unwrap();
+    if code == 1 {
+        assert!(message.starts_with("error: ") && output.stdout.is_empty(), "{message}");
+    }
+    message
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn inspect_counts_without_weights() {
+    let plain = json_of(&["inspect", "--preset", "pythia-410m"]);
+    assert_eq!(plain["parameters"], json!({ "backbone": 405334016, "context": 0, "total": 405334016 }));
+    assert_eq!(plain["context"], Value::Null);
+
+    let default = json_of(&["inspect", "--preset", "gpt2", "--context", "default"]);
+    assert_eq!(
+        (&default["context"]["chunk_size"], &default["context"]["predictor_positions"]),
+        (&json!(2), &json!("none"))
+    );
+    let flops = |model: &Value, part: &str| model["flops_per_token"][part].as_u64().unwrap();
+    assert_eq!(flops(&default, "total"), flops(&default, "backbone") + flops(&default, "context"));
+
+    let chosen =
+        json_of(&["inspect", "--preset", "gpt2", "--context", "chunk_size=8,fusion=concat,predictor_layers=1"]);
+    assert_eq!((&chosen["context"]["chunk_size"], &chosen["context"]["fusion"]), (&json!(8), &json!("concat")));
+    assert!(flops(&chosen, "context") < flops(&default, "context"));
+
+    let from_file = json_of(&["inspect", "--model", text(&fixture("contextlm/neox_defaults"))]);
+    assert_eq!(from_file["context"]["fusion"], "normed_add");
+    let shown = String::from_utf8(contextlm(&["inspect", "--preset", "gpt2"]).stdout).unwrap();
+    assert!(shown.contains("124439808"), "{shown}");
+}
+
+/// Log-probabilities by hand from the logits that PyTorch has computed.
+#[test]
+fn score_is_that_of_pytorch() {
+    for name in ["gpt2", "v5_llama", "contextlm/neox_defaults"] {
+        let bytes = fs::read(fixture(name).join("expected.safetensors")).unwrap();
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let (tokens, logits) = (file.tensor("tokens").unwrap(), file.tensor("logits").unwrap());
+        let (length, vocabulary) = (tokens.shape()[1], logits.shape()[2]);
+        let words = |view: &safetensors::tensor::TensorView<'_>| view.data().as_chunks::<4>().0.to_vec();
+        let ids: Vec<i32> = words(&tokens)[..length].iter().map(|word| i32::from_le_bytes(*word)).collect();
+        let logits: Vec<f64> = words(&logits).iter().map(|word| f64::from(f32::from_le_bytes(*word))).collect();
+        let expected: Vec<f64> = (1..length)
+            .map(|t| {
+                let row = &logits[(t - 1) * vocabulary..t * vocabulary];
+                row[ids[t] as usize] - row.iter().map(|logit| logit.exp()).sum::<f64>().ln()
+            })
+            .collect();
+
+        let given = ids.iter().map(|id| id.to_string()).collect::<Vec<_>>().join(" ");
+        let found = json_of(&["score", "--model", text(&fixture(name)), "--tokens", &given]);
+        assert_eq!(found["tokens"], json!(ids));
+        let logprobs: Vec<f64> = serde_json::from_value(found["logprobs"].clone()).unwrap();
+        assert_eq!(logprobs.len(), expected.len());
+        assert!(logprobs.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-4), "{name}: {logprobs:?} {expected:?}");
+        let nll = found["nll"].as_f64().unwrap();
+        assert!((nll + expected.iter().sum::<f64>()).abs() < 1e-3, "{name}");
+    }
+}
+
+fn scores(model: &Path) -> Value {
+    json_of(&["score", "--model", text(model), "--tokens", "3 1 4 1 5 9 2 6 5 3 5"])["logprobs"].clone()
+}
+
+#[test]
+fn an_imported_model_starts_as_the_original() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["gpt2", "neox", "llama"] {
+        let (from, out) = (fixture(name), folder.path().join(name));
+        let import = |more: &[&str]| json_of(&[&["import", "--from", text(&from), "--out", text(&out)], more].concat());
+        let found = import(&[]);
+        assert_eq!((&found["starts_equal"], &found["unused"]), (&json!(true), &json!([])), "{name}");
+        assert!(found["parameters"]["context"].as_u64().unwrap() > 0 && found["tensors"].as_u64().unwrap() > 10);
+        assert_eq!(scores(&out), scores(&from), "{name}");
+        let config: Value = serde_json::from_slice(&fs::read(out.join("config.json")).unwrap()).unwrap();
+        assert_eq!(
+            (&config["context"]["fusion"], &config["context"]["encoder_layers"]),
+            (&json!("projected_add"), &json!(1))
+        );
+
+        let found = import(&["--overwrite", "--context", "fusion=normed_add,chunk_size=3", "--seed", "4"]);
+        assert_eq!(found["starts_equal"], json!(false));
+        assert_ne!(scores(&out), scores(&from), "{name}");
+    }
+}
+
+#[test]
+fn import_takes_names_from_a_map() {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, keys) = (folder.path().join("from"), folder.path().join("keys.txt"));
+    // The ContextLM of another program: its own names, the config in ours.
+    let source = fixture("contextlm/neox_defaults");
+    let bytes = fs::read(source.join("model.safetensors")).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let renamed = file.tensors().into_iter().map(|(name, view)| (name.replacen("context.", "lcm/", 1), view));
+    fs::create_dir(&from).unwrap();
+    safetensors::serialize_to_file(renamed, None, &from.join("model.safetensors")).unwrap();
+    fs::copy(source.join("config.json"), from.join("config.json")).unwrap();
+    fs::write(&keys, "lcm/(.*)  context.$1\n").unwrap();
+
+    let out = folder.path().join("out");
+    let args = ["import", "--from", text(&from), "--out", text(&out)];
+    assert!(fails(&args, 1).contains("missing: context.initial"));
+    let found = json_of(&[&args[..], &["--key-map", text(&keys)]].concat());
+    assert_eq!(found["starts_equal"], Value::Null);
+    assert_eq!(scores(&out), scores(&source));
+    let again = [&args[..], &["--key-map", text(&keys), "--overwrite", "--context", "chunk_size=2"]].concat();
+    assert!(fails(&again, 1).contains("is a ContextLM already"));
+}
+
+#[test]
+fn export_writes_types_shards_and_python() {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, out) = (fixture("contextlm/neox_defaults"), folder.path().join("out"));
+    let args = ["export", "--from", text(&from), "--out", text(&out)];
+    let more = ["--max-shard-bytes", "4000", "--with-python", "--training-data", "some books"];
+    let files: Vec<String> = serde_json::from_value(json_of(&[&args[..], &more].concat())["files"].clone()).unwrap();
+    for name in ["model.safetensors.index.json", "modeling_contextlm.py", "configuration_contextlm.py", "README.md"] {
+        assert!(files.iter().any(|file| file == name), "{name}: {files:?}");
+    }
+    assert_eq!(scores(&out), scores(&from));
+    let config: Value = serde_json::from_slice(&fs::read(out.join("config.json")).unwrap()).unwrap();
+    assert_eq!(config["auto_map"]["AutoModelForCausalLM"], "modeling_contextlm.ContextLMForCausalLM");
+    assert!(fs::read_to_string(out.join("README.md")).unwrap().contains("| training data | some books |"));
+
+    assert!(fails(&args, 1).contains("not empty"));
+    let found = json_of(&[&args[..], &["--overwrite", "--dtype", "bf16"]].concat());
+    assert_eq!(found["files"], json!(["README.md", "config.json", "model.safetensors"]));
+    let bytes = fs::read(out.join("model.safetensors")).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert!(file.tensors().iter().all(|(_, view)| view.dtype() == safetensors::Dtype::BF16));
+}
+
+#[test]
+fn mistakes_are_named_in_a_line() {
+    let gpt2 = fixture("gpt2");
+    let model = text(&gpt2);
+    for (args, message) in [
+        (&["inspect", "--preset", "gpt3"][..], "gpt2-medium"),
+        (&["inspect", "--preset", "gpt2", "--context", "chunk=3"], "chunk_size"),
+        (&["inspect", "--preset", "gpt2", "--context", "encoder_layers=13"], "encoder_layers"),
+        (&["inspect", "--model", "/nowhere"], "/nowhere"),
+        (&["score", "--model", model, "--tokens", "1"], "at least 2"),
+        (&["score", "--model", model, "--tokens", "1 x"], "--tokens x"),
+        (&["score", "--model", model, "--tokens", "1 61"], "token 61: the model has 61"),
+        (&["score", "--model", model, "--tokens", "1 2", "--device", "gpu"], "there is no such device"),
+        (&["score", "--model", model, "--text", "hello"], "tokenizer.json"),
+        (&["import", "--from", "/nowhere", "--out", "/tmp/x"], "/nowhere"),
+        (&["import", "--from", model, "--out", "/tmp/x", "--key-map", "/nowhere"], "/nowhere"),
+    ] {
+        let found = fails(args, 1);
+        assert!(found.contains(message) && found.trim_end().lines().count() == 1, "{args:?}: {found}");
+    }
+    let long = "1 ".repeat(14);
+    assert!(fails(&["score", "--model", model, "--tokens", &long], 1).contains("12 positions"));
+    for args in [&["score"][..], &["inspect"], &["train-me"], &["inspect", "--preset", "gpt2", "--model", "x"]] {
+        fails(args, 2);
+    }
+    assert!(contextlm(&["import", "--help"]).status.success());
+}

@@ -1,0 +1,70 @@
+use std::fmt::Write;
+
+use contextlm_core::ContextLm;
+use serde_json::Value;
+
+/// What a model card says that no config tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ModelCard {
+    /// The model that this one was made from: a name on the hub, or what else tells it.
+    pub base: Option<String>,
+    /// What it was trained on.
+    pub training_data: Option<String>,
+}
+
+impl ModelCard {
+    /// The text of README.md.
+    pub(super) fn text(&self, model: &ContextLm, config: &Value) -> String {
+        let context = config.get("context").and_then(Value::as_object);
+        let backbone = config.get("backbone").unwrap_or(config);
+        let family = backbone.get("model_type").and_then(Value::as_str).unwrap_or("unknown");
+        let parameters = model.parameters();
+        let mut text = String::from("---\n");
+        if context.is_some() {
+            text += "library_name: contextlm\n";
+        }
+        if let Some(base) = self.base.as_ref().filter(|base| is_hub_name(base)) {
+            writeln!(text, "base_model: {base}").ok();
+        }
+        text += "pipeline_tag: text-generation\ntags:\n";
+        if context.is_some() {
+            text += "- contextlm\n";
+        }
+        writeln!(text, "- {family}\n---\n").ok();
+        text += if context.is_some() { "# A ContextLM\n\n" } else { "# A language model\n\n" };
+        if context.is_some() {
+            text += "A language model that predicts the next chunk of tokens as one vector and lets it guide the next tokens \
+                     ([arXiv 2510.20280](https://arxiv.org/abs/2510.20280)).\n\n";
+        }
+        text += "| | |\n|---|---|\n";
+        writeln!(text, "| base | {} |", self.base.as_deref().map_or("none".into(), one_line)).ok();
+        writeln!(text, "| family | {family} |").ok();
+        let data = self.training_data.as_deref().map_or("not known".into(), one_line);
+        writeln!(text, "| training data | {data} |").ok();
+        writeln!(text, "| parameters of the backbone | {} |", parameters.backbone).ok();
+        writeln!(text, "| parameters of the context path | {} |", parameters.context).ok();
+        writeln!(text, "| parameters in all | {} |", parameters.total).ok();
+        if let Some(context) = context {
+            text += "\n## Context settings\n\n| key | value |\n|---|---|\n";
+            for (key, value) in context {
+                writeln!(text, "| `{key}` | {value} |").ok();
+            }
+        }
+        text
+    }
+}
+
+/// `org/name`: what the hub takes as a base model.
+fn is_hub_name(text: &str) -> bool {
+    let part = |part: &str| {
+        !part.is_empty()
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+            && !part.starts_with('.')
+    };
+    text.split_once('/').is_some_and(|(org, name)| part(org) && part(name))
+}
+
+/// A cell of a table.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
+}

@@ -1,0 +1,94 @@
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use crate::WeightsError;
+
+/// A folder that is written beside a directory and then takes its place. Dropped before that, it is removed.
+pub(super) struct Replacement {
+    dir: PathBuf,
+    folder: PathBuf,
+    /// Where a directory that is replaced goes until the new one is there.
+    old: PathBuf,
+    done: bool,
+}
+
+impl Replacement {
+    /// # Errors
+    /// [`WeightsError::File`] if the directory is there, not empty and not to be replaced, or none can be made beside it.
+    pub(super) fn begin(dir: &Path, overwrite: bool) -> Result<Self, WeightsError> {
+        let found = fs::symlink_metadata(dir).ok();
+        if found.as_ref().is_some_and(|found| !found.is_dir()) {
+            return Err(WeightsError::file(dir, "is there already and no directory; name another one"));
+        }
+        if found.is_some() && !overwrite && fs::read_dir(dir).map_err(WeightsError::io(dir))?.next().is_some() {
+            return Err(WeightsError::file(
+                dir,
+                "is there already and not empty; name another directory, or overwrite it",
+            ));
+        }
+        let name = dir.file_name().ok_or_else(|| WeightsError::file(dir, "is not the name of a directory"))?;
+        let parent = match dir.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        fs::create_dir_all(parent).map_err(WeightsError::io(parent))?;
+        let beside = |kind: &str| {
+            let mut other = std::ffi::OsString::from(".");
+            other.push(name);
+            other.push(format!(".{kind}-{}", std::process::id()));
+            parent.join(other)
+        };
+        let (folder, old) = (beside("new"), beside("old"));
+        // What a process of this number has left behind.
+        if folder.is_dir() {
+            fs::remove_dir_all(&folder).map_err(WeightsError::io(&folder))?;
+        }
+        fs::create_dir(&folder).map_err(WeightsError::io(&folder))?;
+        Ok(Self { dir: dir.into(), folder, old, done: false })
+    }
+
+    /// The folder to write into.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Puts the folder in the directory's place.
+    pub(super) fn finish(mut self) -> Result<(), WeightsError> {
+        sync(&self.folder)?;
+        let replaces = self.dir.is_dir();
+        if replaces {
+            fs::rename(&self.dir, &self.old).map_err(WeightsError::io(&self.dir))?;
+        }
+        if let Err(error) = fs::rename(&self.folder, &self.dir) {
+            if replaces {
+                fs::rename(&self.old, &self.dir).map_err(WeightsError::io(&self.old))?;
+            }
+            return Err(WeightsError::io(&self.dir)(error));
+        }
+        self.done = true;
+        if let Some(parent) = self.dir.parent().filter(|parent| *parent != Path::new("")) {
+            sync(parent)?;
+        }
+        if replaces {
+            fs::remove_dir_all(&self.old).map_err(WeightsError::io(&self.old))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        if !self.done {
+            // Nothing is lost if this fails: the folder has a name that nobody reads.
+            fs::remove_dir_all(&self.folder).ok();
+        }
+    }
+}
+
+/// Names in a folder are on the disk when this returns; only Unix can open a folder for that.
+fn sync(folder: &Path) -> Result<(), WeightsError> {
+    if cfg!(unix) {
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(WeightsError::io(folder))?;
+    }
+    Ok(())
+}

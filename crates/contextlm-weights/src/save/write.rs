@@ -1,0 +1,203 @@
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::Tensor;
+use contextlm_core::{Backbone, ContextLm, ModelTensor, TensorLayout};
+use half::{bf16, f16};
+
+use crate::WeightsError;
+use crate::save::layout::Shard;
+
+/// Values that are converted at once.
+const PIECE: usize = 1 << 16;
+
+/// The type of values in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoredType {
+    /// 32 bits: what models are trained in.
+    F32,
+    /// The upper half of f32's bits, rounded to the nearest, ties to even.
+    Bf16,
+    /// IEEE's 16 bits, rounded to the nearest, ties to even; larger values become infinite.
+    F16,
+}
+
+impl StoredType {
+    /// Its name in configs: `float32`, `bfloat16`, `float16`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "float32",
+            Self::Bf16 => "bfloat16",
+            Self::F16 => "float16",
+        }
+    }
+
+    pub(super) fn format_name(self) -> &'static str {
+        match self {
+            Self::F32 => "F32",
+            Self::Bf16 => "BF16",
+            Self::F16 => "F16",
+        }
+    }
+
+    pub(super) fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 | Self::F16 => 2,
+        }
+    }
+
+    fn append(self, values: impl Iterator<Item = f32>, bytes: &mut Vec<u8>) {
+        match self {
+            Self::F32 => values.for_each(|value| bytes.extend(value.to_le_bytes())),
+            Self::Bf16 => values.for_each(|value| bytes.extend(bf16::from_f32(value).to_le_bytes())),
+            Self::F16 => values.for_each(|value| bytes.extend(f16::from_f32(value).to_le_bytes())),
+        }
+    }
+}
+
+/// Where bytes go.
+pub(crate) trait Sink: Write {
+    /// Everything is on the disk when this returns.
+    fn finish(&mut self) -> io::Result<()>;
+}
+
+impl Sink for BufWriter<File> {
+    fn finish(&mut self) -> io::Result<()> {
+        self.flush()?;
+        self.get_ref().sync_all()
+    }
+}
+
+/// How a file is made; tests put a disk here that is soon full.
+pub(crate) type Create = dyn Fn(&Path) -> io::Result<Box<dyn Sink>>;
+
+pub(crate) fn create_file(path: &Path) -> io::Result<Box<dyn Sink>> {
+    Ok(Box::new(BufWriter::with_capacity(1 << 20, File::create_new(path)?)))
+}
+
+/// Writes all shards of a model in one walk through it.
+pub(super) fn write_shards<B: Backbone>(
+    model: &ContextLm<B>,
+    shards: &[Shard],
+    dtype: StoredType,
+    folder: &Path,
+    create: &Create,
+) -> Result<(), WeightsError> {
+    let mut walk = Walk {
+        layouts: model.tensors().into_iter(),
+        shards: shards.iter(),
+        left: 0,
+        open: None,
+        dtype,
+        folder,
+        create,
+        error: None,
+    };
+    Module::visit(model, &mut walk);
+    walk.close();
+    walk.error.map_or(Ok(()), Err)
+}
+
+/// Visits parameters in the order of [`ContextLm::tensors`].
+struct Walk<'a> {
+    layouts: std::vec::IntoIter<ModelTensor>,
+    shards: std::slice::Iter<'a, Shard>,
+    /// Tensors that the open shard still lacks.
+    left: usize,
+    open: Option<(std::path::PathBuf, Box<dyn Sink>)>,
+    dtype: StoredType,
+    folder: &'a Path,
+    create: &'a Create,
+    error: Option<WeightsError>,
+}
+
+impl Walk<'_> {
+    fn close(&mut self) {
+        if let Some((path, mut file)) = self.open.take() {
+            let result = file.finish().map_err(WeightsError::io(&path));
+            self.error = self.error.take().or(result.err());
+        }
+    }
+
+    /// The file for the next tensor.
+    fn file(&mut self) -> Result<&mut (std::path::PathBuf, Box<dyn Sink>), WeightsError> {
+        if self.left == 0 {
+            self.close();
+            if let (Some(shard), None) = (self.shards.next(), &self.error) {
+                let path = self.folder.join(&shard.file);
+                let file = (self.create)(&path).and_then(|mut file| {
+                    file.write_all(&shard.header(self.dtype))?;
+                    Ok(file)
+                });
+                self.open = Some((path.clone(), file.map_err(WeightsError::io(&path))?));
+                self.left = shard.tensors.len();
+            }
+        }
+        self.left = self.left.saturating_sub(1);
+        let missing = || WeightsError::file(self.folder, "more parameters than at the start of saving");
+        self.error.take().map_or(Ok(()), Err)?;
+        self.open.as_mut().ok_or_else(missing)
+    }
+
+    fn write<const R: usize>(&mut self, param: &Param<Tensor<R>>) -> Result<(), WeightsError> {
+        let Some(tensor) = self.layouts.next() else { return Ok(()) };
+        let dtype = self.dtype;
+        let (path, file) = self.file()?;
+        let wrong = |reason: String| WeightsError::file(path, format!("{}: {reason}", tensor.name.name));
+        let data = param.val().into_data().convert::<f32>();
+        let values: Vec<f32> = data.try_into_vec().map_err(|error| wrong(format!("{error:?}")))?;
+        let result = match (tensor.name.layout, &tensor.shape[..]) {
+            (TensorLayout::Transposed, &[rows, columns]) => write_transposed(&values, rows, columns, dtype, file),
+            _ => write_values(&values, dtype, file),
+        };
+        result.map_err(WeightsError::io(path))
+    }
+}
+
+impl ModuleVisitor for Walk<'_> {
+    fn visit_float<const R: usize>(&mut self, param: &Param<Tensor<R>>) {
+        if self.error.is_none() {
+            self.error = self.write(param).err();
+        }
+    }
+}
+
+fn write_values(values: &[f32], dtype: StoredType, file: &mut dyn Write) -> io::Result<()> {
+    let mut bytes = Vec::with_capacity(PIECE * dtype.bytes());
+    for piece in values.chunks(PIECE) {
+        bytes.clear();
+        dtype.append(piece.iter().copied(), &mut bytes);
+        file.write_all(&bytes)?;
+    }
+    Ok(())
+}
+
+/// A matrix [rows, columns] in the order of its transpose, some columns at a time.
+fn write_transposed(
+    values: &[f32],
+    rows: usize,
+    columns: usize,
+    dtype: StoredType,
+    file: &mut dyn Write,
+) -> io::Result<()> {
+    let at_once = (PIECE / rows.max(1)).max(1);
+    let (mut turned, mut bytes) = (Vec::new(), Vec::new());
+    for from in (0..columns).step_by(at_once) {
+        let here = at_once.min(columns - from);
+        turned.clear();
+        turned.resize(here * rows, 0.0);
+        // Row by row, so that what is read lies side by side.
+        for row in 0..rows {
+            for (column, &value) in values[row * columns + from..][..here].iter().enumerate() {
+                turned[column * rows + row] = value;
+            }
+        }
+        bytes.clear();
+        dtype.append(turned.iter().copied(), &mut bytes);
+        file.write_all(&bytes)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! Comparison of a model directory with the values that PyTorch computed from it.
+
+use std::collections::BTreeMap;
+
+use burn::module::{ModuleVisitor, Param};
+use burn::tensor::{Gradients, Tensor, TensorData};
+use contextlm_core::{IGNORE_INDEX, Int, Module, ModulePath};
+
+use super::{Values, cpu, fixture, laid_out, read_file};
+
+/// L2 norm.
+fn norm(values: &[f32]) -> f64 {
+    values.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt()
+}
+
+fn difference(left: &[f32], right: &[f32]) -> Vec<f32> {
+    assert_eq!(left.len(), right.len());
+    left.iter().zip(right).map(|(left, right)| left - right).collect()
+}
+
+fn largest(values: &[f32]) -> f32 {
+    values.iter().fold(0.0, |largest, value| value.abs().max(largest))
+}
+
+/// Gradients by path.
+struct Collect<'a>(ModulePath, &'a Gradients, BTreeMap<String, Values>);
+
+impl ModuleVisitor for Collect<'_> {
+    fn visit_float<const R: usize>(&mut self, param: &Param<Tensor<R>>) {
+        // A parameter that the loss does not depend on has none.
+        let gradient = param.val().grad(self.1).unwrap_or_else(|| param.val().inner().zeros_like());
+        self.2.insert(self.0.path(), (gradient.dims().to_vec(), gradient.into_data().try_to_vec().unwrap()));
+    }
+
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.0.enter(name, container_type);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.0.exit();
+    }
+}
+
+/// Loads a fixture and compares logits, loss and every gradient with those in its `expected.safetensors`, within the
+/// project's tolerances for 32-bit floats.
+pub(crate) fn check(name: &str) {
+    let device = cpu().autodiff();
+    let model = contextlm_weights::load(fixture(name), &device).unwrap().model;
+    let expected = read_file(&fixture(name).join("expected.safetensors"));
+
+    let (shape, tokens) = &expected["tokens"];
+    let ids = |values: Vec<i64>| Tensor::<2, Int>::from_data(TensorData::new(values, [shape[0], shape[1]]), &device);
+    let row = |row: &[f32]| row.iter().map(|&token| token as i64).collect::<Vec<_>>();
+    let shifted = |tokens: &[f32]| [&row(&tokens[1..])[..], &[IGNORE_INDEX]].concat();
+    let targets = ids(tokens.chunks(shape[1]).flat_map(shifted).collect());
+    let tokens = ids(row(tokens));
+
+    let logits: Vec<f32> = model.forward(tokens.clone()).into_data().try_to_vec().unwrap();
+    let wanted = &expected["logits"].1;
+    let off = largest(&difference(&logits, wanted));
+    assert!(off <= 1e-4 * largest(wanted).max(1.0), "{name}: a logit is off by {off}");
+
+    let loss = model.loss(tokens, targets);
+    let (value, wanted) = (loss.clone().into_scalar::<f32>(), expected["loss"].1[0]);
+    assert!((value - wanted).abs() <= 1e-5 * wanted, "{name}: loss {value} instead of {wanted}");
+
+    let gradients = loss.backward();
+    let mut found = Collect(ModulePath::default(), &gradients, BTreeMap::new());
+    model.visit(&mut found);
+    let total = norm(&found.2.values().flat_map(|(_, values)| values.iter().copied()).collect::<Vec<_>>());
+    let tensors = model.tensors();
+    let mut worst: f64 = 0.0;
+    for tensor in &tensors {
+        let ours = laid_out(&found.2[&tensor.path], tensor.name.layout);
+        let names = std::iter::once(&tensor.name.name).chain(&tensor.name.aliases);
+        let theirs = names.filter_map(|name| expected.get(&format!("grad.{name}"))).next().unwrap();
+        assert_eq!(ours.0, theirs.0, "{name}: {}", tensor.path);
+        let error = norm(&difference(&ours.1, &theirs.1)) / norm(&theirs.1).max(1e-4 * total);
+        assert!(error <= 1e-3, "{name}: the gradient of {} is off by {error}", tensor.path);
+        worst = worst.max(error);
+    }
+    assert_eq!(tensors.len(), expected.keys().filter(|key| key.starts_with("grad.")).count());
+    println!("{name}: logits {off:.1e}, loss {:.1e}, worst gradient {worst:.1e}", (value - wanted).abs() / wanted);
+}

@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""Checks that `transformers` computes what we compute from the directories that `contextlm export` writes.
+
+    pip install torch==2.9.0 transformers==4.57.1 safetensors==0.8.0 numpy
+    python3 tools/check_python_export.py target/debug/contextlm crates/contextlm-weights/tests/fixtures
+
+Exports every model directory below the folder, with the Python code where it is a ContextLM, loads it with
+`AutoModelForCausalLM`, compares the log-probabilities of a few tokens with those of `contextlm score`, and lets `generate`
+write a few. Exits with 1 at the first difference.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+import transformers
+from transformers import AutoModelForCausalLM
+
+
+def ours(program, *words):
+    done = subprocess.run([program, *map(str, words), "--json"], capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(map(str, words))}: {done.stderr.strip()}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def check(program, source, scratch):
+    config = json.loads((source / "config.json").read_text())
+    contextlm = config["model_type"] == "contextlm"
+    folder = Path(scratch) / source.name
+    ours(program, "export", "--from", source, "--out", folder, *(["--with-python"] if contextlm else []))
+
+    model, report = AutoModelForCausalLM.from_pretrained(
+        folder, trust_remote_code=contextlm, output_loading_info=True, torch_dtype=torch.float32
+    )
+    model.eval()
+    wrong = {kind: names for kind, names in report.items() if names}
+    if wrong:
+        sys.exit(f"{source.name}: transformers reports {wrong}")
+    vocabulary = model.get_input_embeddings().num_embeddings
+    tokens = torch.randint(vocabulary, (1, 10), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        logprobs = model(tokens).logits.log_softmax(-1)[0, :-1].gather(1, tokens[0, 1:, None])[:, 0]
+    found = ours(program, "score", "--model", folder, "--tokens", " ".join(map(str, tokens[0].tolist())))
+    difference = (logprobs - torch.tensor(found["logprobs"])).abs().max().item()
+    if not difference < 1e-4:
+        sys.exit(f"{source.name}: log-probabilities differ by {difference}")
+    written = model.generate(tokens[:, :5], max_new_tokens=5, do_sample=False, use_cache=False, pad_token_id=0)
+    if written.shape[1] <= 5:
+        sys.exit(f"{source.name}: generate has written nothing")
+    return difference
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("program", type=Path, help="the contextlm program")
+    parser.add_argument("models", type=Path, help="folder of model directories, and of folders of them")
+    args = parser.parse_args()
+    program = args.program.resolve()
+    # What transformers 5 has written, 4 cannot always read.
+    newer = "v5_" if transformers.__version__.startswith("4.") else None
+    sources = sorted(path.parent for path in args.models.glob("**/config.json"))
+    sources = [source for source in sources if newer is None or not source.name.startswith(newer)]
+    if not sources:
+        sys.exit(f"{args.models}: no model directory below it")
+    with tempfile.TemporaryDirectory() as scratch:
+        worst = max(check(program, source, scratch) for source in sources)
+    print(f"{len(sources)} models: log-probabilities differ by at most {worst:.1e}, and generate runs")
+
+
+if __name__ == "__main__":
+    main()
