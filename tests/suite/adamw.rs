@@ -5,7 +5,7 @@ use std::path::Path;
 use contextlm_core::IGNORE_INDEX;
 use contextlm_data::Batch;
 use contextlm_tests::cpu;
-use contextlm_train::{TrainConfig, Trainer};
+use contextlm_train::{OptimizerConfig, ScheduleConfig, ScheduleName, TrainConfig, Trainer};
 use safetensors::SafeTensors;
 
 fn check(name: &str) {
@@ -21,9 +21,16 @@ fn check(name: &str) {
     let targets = inputs.chunks(length).flat_map(|row| [&row[1..], &[IGNORE_INDEX]].concat()).collect();
     let batch = Batch { inputs, targets, rows, length, documents: None };
     let model = contextlm_weights::load(&dir, &cpu().autodiff()).unwrap().model;
-    // A constant rate.
-    let schedule = TrainConfig { steps: 3, lr: 1e-2, warmup_steps: 0, min_lr_ratio: 1.0, ..TrainConfig::default() };
-    let config = TrainConfig { betas: (0.9, 0.95), eps: 1e-8, weight_decay: 0.1, grad_clip: 1.0, ..schedule };
+    let schedule = ScheduleConfig { name: ScheduleName::Constant, warmup_steps: Some(0), ..ScheduleConfig::default() };
+    let optimizer = OptimizerConfig {
+        lr: 1e-2,
+        betas: (0.9, 0.95),
+        eps: 1e-8,
+        weight_decay: 0.1,
+        grad_clip: 1.0,
+        ..OptimizerConfig::default()
+    };
+    let config = TrainConfig { steps: 3, schedule, optimizer, ..TrainConfig::default() };
     let mut trainer = Trainer::new(model, config).unwrap();
     for (step, expected) in losses.into_iter().enumerate() {
         let done = trainer.step(&batch).unwrap();

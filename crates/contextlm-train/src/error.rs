@@ -37,7 +37,7 @@ pub enum TrainError {
         /// What does not fit.
         reason: String,
     },
-    /// A file cannot be written.
+    /// A file cannot be read or written.
     #[error("{path}: {source}")]
     File {
         /// The file.
@@ -45,6 +45,25 @@ pub enum TrainError {
         /// Why.
         source: std::io::Error,
     },
+    /// A checkpoint is damaged.
+    #[error("{path}: {reason}")]
+    Checkpoint {
+        /// The file or directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A run is to go on with other settings than it was begun with.
+    #[error("{path}: the settings have changed: {keys}; put them back, or allow the change")]
+    ConfigChanged {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Keys with their old and new values.
+        keys: String,
+    },
+    /// A model directory cannot be read or written.
+    #[error(transparent)]
+    Weights(#[from] contextlm_weights::WeightsError),
     /// A picture cannot be drawn.
     #[error("{path}: {reason}")]
     Plot {
@@ -56,6 +75,11 @@ pub enum TrainError {
 }
 
 impl TrainError {
+    pub(crate) fn io(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { path, source }
+    }
+
     pub(crate) fn config(key: &'static str, value: impl ToString, fix: &str) -> Self {
         Self::Config { key, value: value.to_string(), fix: fix.into() }
     }

@@ -2,6 +2,7 @@
 //!
 //! - [`Trainer`]: AdamW or Muon with decay groups, global-norm clipping, schedules, frozen parts and a guard against bad
 //!   steps, step by step or for a whole run.
+//! - [`Checkpoint`]: what a run needs to go on as if it had not stopped, bit by bit.
 //! - [`evaluate`], [`evaluate_with_swapped_contexts`]: validation loss, and how much a model relies on its contexts.
 //! - [`Progress`], [`Metrics`], [`plot`]: a bar, JSON lines, and loss curves as SVG.
 //!
@@ -25,6 +26,7 @@
 #[cfg(test)]
 static RANDOM_NUMBERS: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
+mod checkpoint;
 mod clip;
 mod config;
 mod error;
@@ -37,6 +39,7 @@ mod progress;
 mod tensors;
 mod trainer;
 
+pub use checkpoint::{Checkpoint, CheckpointFolder, Damaged};
 pub use clip::clip_grad_norm;
 pub use config::{GuardConfig, LossConfig, OptimizerConfig, OptimizerName, ScheduleConfig, ScheduleName, TrainConfig};
 pub use error::TrainError;

@@ -47,7 +47,7 @@ pub fn batch_tensors(batch: &Batch, from: usize, to: usize, device: &Device) -> 
         let values = values.get(from * batch.length..to * batch.length).ok_or_else(|| TrainError::Batch {
             reason: format!("rows {from}..{to} of {} ids, {} a row", values.len(), batch.length),
         })?;
-        Ok(Tensor::from_data(TensorData::new(values.to_vec(), shape), device))
+        Ok::<_, TrainError>(Tensor::from_data(TensorData::new(values.to_vec(), shape), device))
     };
     let documents = batch.documents.as_ref().and_then(|starts| starts.get(from..to)).map(|starts| {
         Documents::new(starts.to_vec(), batch.length).map_err(|error| TrainError::Batch { reason: error.to_string() })

@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::time::Instant;
 
 use burn::module::Module;
@@ -7,7 +8,7 @@ use contextlm_data::{Batch, Batches, EvalBatches};
 use serde::{Deserialize, Serialize};
 
 use crate::freeze::freeze;
-use crate::optimizer::Optimizer;
+use crate::optimizer::{Optimizer, OptimizerState};
 use crate::tensors::check_batch;
 use crate::{
     DecayGroups, Evaluation, Metrics, Progress, TrainConfig, TrainError, batch_tensors, clip_grad_norm, decay_groups,
@@ -114,6 +115,27 @@ impl<B: Backbone> Trainer<B> {
     /// Tensors and parameters with and without weight decay.
     pub fn decay_groups(&self) -> DecayGroups {
         decay_groups(&self.model)
+    }
+
+    pub(crate) fn optimizer_state(&self) -> OptimizerState {
+        self.optimizer.state()
+    }
+
+    /// Goes on from a state; `from` is where it was read.
+    pub(crate) fn restore(
+        &mut self,
+        state: OptimizerState,
+        progress: TrainProgress,
+        from: &Path,
+    ) -> Result<(), TrainError> {
+        let missing = self.optimizer.restore(&self.model, state, &self.device.clone().inner());
+        // Before the first good step there is no state.
+        if progress.step > progress.skipped && !missing.is_empty() {
+            let reason = format!("has no optimizer state for {}", missing.join(", "));
+            return Err(TrainError::Checkpoint { path: from.into(), reason });
+        }
+        self.progress = progress;
+        Ok(())
     }
 
     /// One optimizer step on a batch.
