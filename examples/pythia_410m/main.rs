@@ -1,4 +1,5 @@
-//! Builds ContextLM on Pythia-410M, shows its shape and what it costs, scores a prompt and continues it.
+//! Builds ContextLM on Pythia-410M, shows its shape and what it costs, scores and continues a prompt, and trains the new
+//! parts a little while the backbone stays as it is.
 //!
 //! `cargo run --release --example pythia_410m -- --weights DIR` takes a model directory; without one the weights are
 //! random, and so is the text.
@@ -6,13 +7,14 @@
 mod prompt;
 mod run;
 mod shape;
+mod train;
 
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use contextlm_core::{ContextConfig, ContextLm, ContextLmConfig, Device};
+use contextlm_core::{Backbone, ContextConfig, ContextLm, ContextLmConfig, Device, Module};
 
 use crate::prompt::Prompt;
 
@@ -30,6 +32,12 @@ struct Args {
     /// Tokens to continue the prompt by
     #[arg(long, default_value_t = 16)]
     max_new_tokens: usize,
+    /// Text for the perplexity and for a little training; this project's README without it
+    #[arg(long)]
+    text: Option<PathBuf>,
+    /// Steps of training the context parts on one window of 128 tokens
+    #[arg(long, default_value_t = 5)]
+    train_steps: usize,
     /// Where to compute: cpu, wgpu, cuda, libtorch, as far as they are built in
     #[arg(long, default_value = "cpu")]
     device: String,
@@ -56,7 +64,9 @@ fn main() -> ExitCode {
 fn show() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
     let device = contextlm_device::device(&args.device)?;
-    let (model, weights) = build(&args, &device)?;
+    // To be trained in the end; what only computes goes through `model`, which is the same without its tape.
+    let (trainable, weights) = build(&args, &device.clone().autodiff())?;
+    let model = trainable.valid();
     let prompt = match &args.weights {
         Some(dir) => Prompt::with_tokenizer(&args.prompt, dir)?,
         None => Prompt::of_bytes(&args.prompt),
@@ -71,19 +81,28 @@ fn show() -> Result<(), Box<dyn Error>> {
         );
         println!("The tokens are the prompt's bytes, and only bytes are continued with.\n");
     }
-    // A model whose context parts have learned nothing is worse than its backbone alone.
-    let speaker = match weights {
-        Weights::FreshContext => ContextLm::plain(model.backbone.clone()),
-        _ => model.clone(),
-    };
-    let score = run::score(&speaker, &prompt, &device)?;
-    score.print(&prompt)?;
     if weights == Weights::FreshContext {
-        println!("This is the plain backbone. With the context parts, which are fresh and have to be trained:");
-        println!("{}", run::score(&model, &prompt, &device)?.summary());
+        println!(
+            "The context parts are fresh, and start without any effect: what follows is what the backbone alone says.\n"
+        );
     }
+    run::score(&model, &prompt, &device)?.print(&prompt)?;
     if args.max_new_tokens > 0 {
-        run::continue_prompt(&speaker, &prompt, args.max_new_tokens, &device)?;
+        run::continue_prompt(&model, &prompt, args.max_new_tokens, &device)?;
+    }
+
+    let text = match &args.text {
+        Some(path) => std::fs::read_to_string(path).map_err(|error| format!("--text {}: {error}", path.display()))?,
+        None => include_str!("../../README.md").to_string(),
+    };
+    let tokens = prompt.encode(&text)?;
+    if tokens.len() < 2 {
+        return Err("--text: at least 2 tokens are needed".into());
+    }
+    train::perplexity(&model, &tokens, &device)?;
+    if args.train_steps > 0 {
+        drop(model);
+        train::context_parts(trainable, &tokens, args.train_steps)?;
     }
     Ok(())
 }
@@ -93,7 +112,8 @@ fn build(args: &Args, device: &Device) -> Result<(ContextLm, Weights), Box<dyn E
     let Some(dir) = &args.weights else {
         let name = if args.small { "pythia-14m" } else { "pythia-410m" };
         println!("ContextLM on {name}, random weights; pass --weights DIR for real ones\n");
-        return Ok((ContextLmConfig::preset(name)?.with_default_context().init(device)?, Weights::Random));
+        let plain = ContextLmConfig::preset(name)?.init(device)?;
+        return Ok((retrofitted(plain, device)?, Weights::Random));
     };
     let model = contextlm_weights::load(dir, device)?.model;
     if model.context.is_some() {
@@ -101,5 +121,11 @@ fn build(args: &Args, device: &Device) -> Result<(ContextLm, Weights), Box<dyn E
         return Ok((model, Weights::Loaded));
     }
     println!("ContextLM on the backbone in {}; its context parts are fresh\n", dir.display());
-    Ok((ContextLm::wrap(model.backbone, ContextConfig::measured(), device)?, Weights::FreshContext))
+    Ok((retrofitted(model, device)?, Weights::FreshContext))
+}
+
+/// A plain model with context parts that start without any effect.
+fn retrofitted(plain: ContextLm, device: &Device) -> Result<ContextLm, Box<dyn Error>> {
+    let context = ContextConfig::for_retrofit(&plain.backbone.spec());
+    Ok(ContextLm::retrofit(plain, context, 0, device)?)
 }

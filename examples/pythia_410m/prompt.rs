@@ -13,10 +13,18 @@ pub(crate) struct Prompt {
 }
 
 impl Prompt {
-    /// By the tokenizer.json of a model directory.
+    /// By the tokenizer of a model directory.
     pub(crate) fn with_tokenizer(text: &str, dir: &Path) -> Result<Self, Box<dyn Error>> {
-        let tokenizer = Tokenizer::from_file(dir.join("tokenizer.json"))?;
+        let tokenizer = Tokenizer::from_dir(dir)?;
         Ok(Self { tokens: tokenizer.encode(text)?, tokenizer: Some(tokenizer) })
+    }
+
+    /// The tokens of another text.
+    pub(crate) fn encode(&self, text: &str) -> Result<Vec<u32>, Box<dyn Error>> {
+        match &self.tokenizer {
+            Some(tokenizer) => Ok(tokenizer.encode(text)?),
+            None => Ok(text.bytes().map(u32::from).collect()),
+        }
     }
 
     /// A token a byte.
