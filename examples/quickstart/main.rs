@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use contextlm_core::{BackboneConfig, ContextConfig, Gpt2Config};
 use contextlm_examples::five_rows;
+use contextlm_weights::SaveOptions;
 
 use crate::text::Text;
 
@@ -26,7 +27,7 @@ struct Args {
     #[arg(long, num_args = 1..)]
     text: Vec<PathBuf>,
     /// How long all of it may take; more minutes are more steps
-    #[arg(long, default_value_t = 7.0)]
+    #[arg(long, default_value_t = 7.0, allow_negative_numbers = true)]
     minutes: f64,
     /// Training steps of every model; overrides --minutes
     #[arg(long)]
@@ -37,7 +38,7 @@ struct Args {
     /// Where to compute: cpu, wgpu, cuda, libtorch, as far as they are built in
     #[arg(long, default_value = "cpu")]
     device: String,
-    /// Folder for the tokenizer, the metrics, the curves and the table
+    /// Folder for the tokenizer, the metrics, the curves, the table and the ContextLM
     #[arg(long, default_value = "out/quickstart")]
     out: PathBuf,
 }
@@ -57,6 +58,9 @@ fn run() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
     if !(args.minutes.is_finite() && args.minutes > 0.0) {
         return Err(format!("--minutes {}: must be above 0", args.minutes).into());
+    }
+    if args.steps == Some(0) {
+        return Err("--steps 0: must be at least 1".into());
     }
     let device = contextlm_device::device(&args.device)?;
     std::fs::create_dir_all(&args.out).map_err(|error| format!("--out {}: {error}", args.out.display()))?;
@@ -88,6 +92,13 @@ fn run() -> Result<(), Box<dyn Error>> {
     let curves = plan.draw(&trained)?;
     report::print(&trained, &text, steps, &curves, &args.out)?;
     let contextlm = trained.last().ok_or("no model was trained")?;
+    let config = &rows.last().ok_or("no model was trained")?.config;
+    let (folder, options) = (
+        args.out.join("contextlm"),
+        SaveOptions { overwrite: true, companions: Some(args.out.clone()), ..SaveOptions::default() },
+    );
+    contextlm_weights::save(&contextlm.model, config, &folder, &options)?;
+    println!("the ContextLM, a model directory: {}", folder.display());
     sample::print(&contextlm.model, &text.tokenizer, LENGTH, args.seed, &device)?;
     Ok(())
 }

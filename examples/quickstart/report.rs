@@ -73,7 +73,7 @@ fn verdict(models: &[Trained]) -> String {
     let swap = contextlm.swapped_loss.map_or(0.0, |swapped| swapped - contextlm.loss());
     format!(
         "ContextLM against the better plain model: {whole:+.4} nats a token ({}).\n\
-         Of that, what its contexts add, against the better constant control: {contexts:+.4} ({}).\n\
+         Its contexts alone, against the better constant control: {contexts:+.4} ({}).\n\
          With the contexts of another text its loss changes by {swap:+.4}: that is how much it relies on them.\n\
          One seed and a short run: differences below {NOISE} are noise.",
         word(whole),

@@ -205,6 +205,20 @@ fn missing_keys_take_the_defaults_and_all_are_written() {
     assert_eq!(whole(neox())["context"]["predictor_positions"], json!("rotary"));
 }
 
+/// A misspelt table does not make a baseline of a model.
+#[test]
+fn a_misspelt_context_is_no_plain_model() {
+    for key in ["contxt", "Context", "contexts", "conetxt"] {
+        let mut config = json!({ "model_type": "contextlm", "backbone": { "model_type": "gpt2" } });
+        assert!(ContextLmConfig::from_json(&config).unwrap().context.is_none());
+        config[key] = json!({ "chunk_size": 3 });
+        let error = ContextLmConfig::from_json(&config).unwrap_err();
+        assert!(matches!(error, ContextLmError::UnknownKey { nearest: "context", .. }), "{error}");
+        config["context"] = json!({});
+        assert!(ContextLmConfig::from_json(&config).is_ok(), "where both are there, the other one is somebody's own");
+    }
+}
+
 #[test]
 fn config_json_there_and_back() {
     let mut config = whole(neox());

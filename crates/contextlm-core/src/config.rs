@@ -5,6 +5,7 @@ use contextlm_backbone::{Gpt2Config, GptNeoXConfig, Init};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::context_config::is_nearly;
 use crate::{BackboneConfig, ContextConfig, ContextLm, ContextLmError};
 
 /// A model: a backbone, and the context settings that make a ContextLM of it. Without them it is the plain
@@ -94,6 +95,10 @@ impl ContextLmConfig {
         };
         table.remove("model_type");
         table.remove("architectures");
+        // A misspelt table would silently make a baseline of the model.
+        if let (None, Some((key, value))) = (&context, table.iter().find(|(key, _)| is_nearly(key, "context"))) {
+            return Err(ContextLmError::UnknownKey { key: key.clone(), value: value.to_string(), nearest: "context" });
+        }
         Ok(Self { backbone, context, other: table })
     }
 

@@ -153,7 +153,7 @@ impl ContextConfig {
         if self.fusion == FusionKind::Interleave && self.encoder_layers == spec.layers {
             let fix = format!(
                 "interleave needs a block after the encoder to read its entries: at most {} here, or another fusion",
-                spec.layers - 1
+                spec.layers.saturating_sub(1)
             );
             return Err(ContextLmError::context("encoder_layers", self.encoder_layers, fix));
         }
@@ -175,6 +175,11 @@ impl ContextConfig {
 /// The known key with the smallest edit distance.
 fn nearest(key: &str, known: &[&'static str]) -> &'static str {
     known.iter().min_by_key(|known| edit_distance(key, known)).copied().unwrap_or_default()
+}
+
+/// Whether a key looks like a misspelling of a known one.
+pub(crate) fn is_nearly(key: &str, known: &str) -> bool {
+    edit_distance(&key.to_lowercase(), known) <= 2
 }
 
 /// Levenshtein distance in characters.

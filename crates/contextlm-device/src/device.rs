@@ -28,6 +28,11 @@ pub fn names() -> Vec<&'static str> {
     BACKENDS.iter().filter(|backend| backend.built).map(|backend| backend.name).collect()
 }
 
+/// The names of all backends, built in or not.
+fn all_names() -> String {
+    BACKENDS.map(|backend| backend.name).join(", ")
+}
+
 /// The device of a name such as `cpu`, `wgpu`, `cuda:0` or `libtorch`.
 ///
 /// # Errors
@@ -38,10 +43,11 @@ pub fn device(name: &str) -> Result<Device, DeviceError> {
         None => (name, None),
     };
     let known = || names().join(", ");
-    let backend = BACKENDS
-        .iter()
-        .find(|backend| backend.name == kind)
-        .ok_or_else(|| DeviceError::Unknown { name: name.into(), known: known() })?;
+    let backend = BACKENDS.iter().find(|backend| backend.name == kind).ok_or_else(|| DeviceError::Unknown {
+        name: name.into(),
+        all: all_names(),
+        known: known(),
+    })?;
     if !backend.built {
         return Err(DeviceError::NotBuilt { name: name.into(), feature: backend.feature, known: known() });
     }
@@ -79,7 +85,7 @@ fn open(kind: &str, index: Option<usize>, name: &str) -> Result<Device, DeviceEr
         }
         #[cfg(feature = "cpu")]
         "cubecl-cpu" => Ok(Device::cpu()),
-        _ => Err(DeviceError::Unknown { name: name.into(), known: names().join(", ") }),
+        _ => Err(DeviceError::Unknown { name: name.into(), all: all_names(), known: names().join(", ") }),
     }
 }
 

@@ -5,10 +5,12 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum DeviceError {
     /// No backend has this name.
-    #[error("device {name}: there is no such device; use {known}")]
+    #[error("device {name}: there is no such device; there are {all} (in this build: {known})")]
     Unknown {
         /// The name that was given.
         name: String,
+        /// The names that there are.
+        all: String,
         /// The names that this build has.
         known: String,
     },

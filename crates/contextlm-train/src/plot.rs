@@ -50,7 +50,7 @@ fn draw(
         .margin(16)
         .x_label_area_size(44)
         .y_label_area_size(60)
-        .build_cartesian_2d(0.0..steps, losses)?;
+        .build_cartesian_2d(0.0..steps, losses.clone())?;
     chart
         .configure_mesh()
         .light_line_style(WHITE)
@@ -62,7 +62,9 @@ fn draw(
         .draw()?;
     for (curve, colour) in curves.iter().zip(COLOURS.iter().cycle()) {
         let thin = colour.mix(0.35).stroke_width(1);
-        chart.draw_series(LineSeries::new(smoothed(curve.run), thin))?;
+        // The steep beginning is above the picture; clamped to its edge it would look flat.
+        let shown = smoothed(curve.run).into_iter().skip_while(|(_, loss)| *loss > losses.end);
+        chart.draw_series(LineSeries::new(shown, thin))?;
         let valid = || curve.run.valid.iter().map(|(step, evaluation)| (*step as f64, evaluation.loss()));
         chart
             .draw_series(LineSeries::new(valid(), colour.stroke_width(2)))?

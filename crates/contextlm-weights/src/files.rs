@@ -6,6 +6,12 @@ use crate::header::{Stored, read_header};
 use crate::index::read_index;
 use crate::{Problem, WeightsError};
 
+/// What is written by pickle, under its usual names.
+const PICKLES: [&str; 4] = ["pytorch_model.bin", "pytorch_model.bin.index.json", "consolidated.00.pth", "model.pt"];
+
+/// Why it is not read.
+pub(crate) const NO_PICKLE: &str = "a pickle file can run any code and is never read; save the model as safetensors";
+
 /// The files of a model directory with all their tensors.
 #[derive(Debug)]
 pub(crate) struct ModelFiles {
@@ -26,9 +32,8 @@ impl ModelFiles {
             let shards = read_index(&dir.join(index))?;
             let names: BTreeSet<String> = shards.values().cloned().collect();
             Self::open_all(dir, names.into_iter().collect(), Some(&shards))
-        } else if there("pytorch_model.bin") {
-            let reason = "a pickle file can run any code and is never read; save the model as safetensors";
-            Err(WeightsError::file(&dir.join("pytorch_model.bin"), reason))
+        } else if let Some(name) = PICKLES.into_iter().find(|name| there(name)) {
+            Err(WeightsError::file(&dir.join(name), NO_PICKLE))
         } else {
             Err(WeightsError::file(dir, format!("there is neither {single} nor {index} in it")))
         }
@@ -44,6 +49,7 @@ impl ModelFiles {
         for (number, file_name) in names.into_iter().enumerate() {
             let path = dir.join(&file_name);
             let file = open_file(&path, u64::MAX)?;
+            stays_inside(dir, &path)?;
             for (name, stored) in read_header(&file).map_err(WeightsError::io(&path))? {
                 if let Some((first, _)) = all.tensors.insert(name.clone(), (number, stored)) {
                     let first = all.files[first].0.clone();
@@ -61,6 +67,22 @@ impl ModelFiles {
         }
         if problems.is_empty() { Ok(all) } else { Err(WeightsError::Tensors { path: dir.into(), problems }) }
     }
+}
+
+/// Checks that a file is in its directory after all links. One link may lead out: that of a snapshot in the Hugging Face cache
+/// (`models--org--name/snapshots/REVISION`) to the blobs beside it.
+fn stays_inside(dir: &Path, path: &Path) -> Result<(), WeightsError> {
+    let inside = dir.canonicalize().map_err(WeightsError::io(dir))?;
+    let target = path.canonicalize().map_err(WeightsError::io(path))?;
+    let is_repository = |folder: &&Path| {
+        folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with("models--"))
+            && inside.starts_with(folder.join("snapshots"))
+    };
+    let blobs = inside.ancestors().find(is_repository).map(|repository| repository.join("blobs"));
+    if target.starts_with(&inside) || blobs.is_some_and(|blobs| target.starts_with(blobs)) {
+        return Ok(());
+    }
+    Err(WeightsError::file(path, format!("is a link out of its directory, to {}", target.display())))
 }
 
 /// Opens a regular file of at most `limit` bytes; a pipe or a device could be read for ever.

@@ -4,7 +4,7 @@ use std::path::{Component, Path};
 use serde::Deserialize;
 
 use crate::WeightsError;
-use crate::files::open_file;
+use crate::files::{NO_PICKLE, open_file};
 use crate::unique::UniqueMap;
 
 /// As much as the format allows for a header, which lists the same names.
@@ -25,6 +25,10 @@ pub(crate) fn read_index(path: &Path) -> Result<BTreeMap<String, String>, Weight
         let plain = matches!((parts.next(), parts.next()), (Some(Component::Normal(part)), None) if part == &**shard);
         if !plain || shard.contains(['/', '\\', '\0']) {
             let reason = format!("weight_map.{name} = {shard:?}: must be the name of a file in the same folder");
+            return Err(WeightsError::file(path, reason));
+        }
+        if !shard.ends_with(".safetensors") {
+            let reason = format!("weight_map.{name} = {shard:?}: only .safetensors files are read: {NO_PICKLE}");
             return Err(WeightsError::file(path, reason));
         }
     }

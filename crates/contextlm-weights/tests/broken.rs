@@ -130,6 +130,10 @@ fn what_is_not_a_file_is_not_opened() {
     }
 }
 
+/// Names of shards.
+const A: &str = "a.safetensors";
+const B: &str = "b.safetensors";
+
 /// A directory of two shards and an index that the closure may spoil.
 fn sharded(spoil: impl Fn(&mut Value, &mut BTreeMap<String, Values>)) -> tempfile::TempDir {
     let dir = directory("gpt2", &BTreeMap::new());
@@ -137,11 +141,11 @@ fn sharded(spoil: impl Fn(&mut Value, &mut BTreeMap<String, Values>)) -> tempfil
     let (first, mut second): (BTreeMap<_, _>, BTreeMap<_, _>) =
         tensors_of("gpt2").into_iter().partition(|(name, _)| name.contains("h.0."));
     let map =
-        first.keys().map(|name| (name.clone(), json!("a"))).chain(second.keys().map(|name| (name.clone(), json!("b"))));
+        first.keys().map(|name| (name.clone(), json!(A))).chain(second.keys().map(|name| (name.clone(), json!(B))));
     let mut index = json!({ "weight_map": Value::Object(map.collect()) });
     spoil(&mut index, &mut second);
-    write_file(&dir.path().join("a"), &first);
-    write_file(&dir.path().join("b"), &second);
+    write_file(&dir.path().join(A), &first);
+    write_file(&dir.path().join(B), &second);
     fs::write(dir.path().join("model.safetensors.index.json"), index.to_string()).unwrap();
     dir
 }
@@ -155,7 +159,7 @@ fn an_index_that_points_elsewhere() {
         let dir = sharded(|index, _| index["weight_map"][wpe] = json!(path));
         refused(dir.path(), INDEX, &[wpe, "must be the name of a file in the same folder"]);
     }
-    refused(sharded(|index, _| index["weight_map"][wpe] = json!("c")).path(), "c", &[]);
+    refused(sharded(|index, _| index["weight_map"][wpe] = json!("c.safetensors")).path(), "c.safetensors", &[]);
     refused(sharded(|index, _| index["weight_map"][wpe] = json!(1)).path(), INDEX, &["index"]);
     refused(sharded(|index, _| *index = json!({})).path(), INDEX, &["weight_map"]);
     refused(sharded(|index, _| *index = json!([])).path(), INDEX, &["index"]);
@@ -174,18 +178,18 @@ fn an_index_that_does_not_agree_with_its_shards() {
     let missing = sharded(|_, second| {
         second.remove(&wpe);
     });
-    assert_eq!(found(&missing), [Problem::NotInShard { name: wpe.clone(), file: "b".into() }]);
-    let elsewhere = sharded(|index, _| index["weight_map"][&wpe] = json!("a"));
+    assert_eq!(found(&missing), [Problem::NotInShard { name: wpe.clone(), file: B.into() }]);
+    let elsewhere = sharded(|index, _| index["weight_map"][&wpe] = json!(A));
     let (unexpected, not_in) = (
-        Problem::Unexpected { name: wpe.clone(), file: "b".into() },
-        Problem::NotInShard { name: wpe.clone(), file: "a".into() },
+        Problem::Unexpected { name: wpe.clone(), file: B.into() },
+        Problem::NotInShard { name: wpe.clone(), file: A.into() },
     );
     assert_eq!(found(&elsewhere), [unexpected, not_in]);
     let name = String::from("transformer.h.0.ln_1.bias");
     let twice = sharded(|_, second| {
         second.insert(name.clone(), (vec![24], vec![0.0; 24]));
     });
-    let problem = Problem::Twice { name: name.clone(), first: "a".into(), second: "b".into() };
+    let problem = Problem::Twice { name: name.clone(), first: A.into(), second: B.into() };
     assert!(found(&twice).contains(&problem), "{:?}", found(&twice));
 }
 
@@ -302,4 +306,57 @@ fn a_changed_byte_in_the_header_is_never_a_panic() {
         failed += usize::from(load(dir.path(), &cpu()).is_err());
     }
     assert!(failed > header / 6, "{failed} of {}", header / 3);
+}
+
+#[test]
+fn pickles_are_refused_by_name() {
+    for name in ["pytorch_model.bin", "pytorch_model.bin.index.json", "consolidated.00.pth", "model.pt"] {
+        let dir = directory("gpt2", &tensors_of("gpt2"));
+        fs::rename(dir.path().join("model.safetensors"), dir.path().join(name)).unwrap();
+        refused(dir.path(), name, &["a pickle file can run any code"]);
+    }
+    let dir = directory("gpt2", &tensors_of("gpt2"));
+    fs::rename(dir.path().join("model.safetensors"), dir.path().join("model-1.bin")).unwrap();
+    let index = json!({ "weight_map": { "transformer.wte.weight": "model-1.bin" } });
+    fs::write(dir.path().join("model.safetensors.index.json"), index.to_string()).unwrap();
+    refused(dir.path(), "model.safetensors.index.json", &["model-1.bin", "only .safetensors files"]);
+}
+
+/// A link may not lead out of the directory, except from a snapshot of the Hugging Face cache to its blobs.
+#[cfg(unix)]
+#[test]
+fn links_out_of_the_directory() {
+    use std::os::unix::fs::symlink;
+
+    let source = directory("gpt2", &tensors_of("gpt2"));
+    let file = source.path().join("model.safetensors");
+    let folder = tempfile::tempdir().unwrap();
+    let link = |dir: &Path, target: &Path| {
+        fs::create_dir_all(dir).unwrap();
+        fs::copy(source.path().join("config.json"), dir.join("config.json")).unwrap();
+        symlink(target, dir.join("model.safetensors")).unwrap();
+    };
+    let out = folder.path().join("out");
+    link(&out, &file);
+    refused(&out, "model.safetensors", &["a link out of its directory"]);
+
+    let inside = folder.path().join("inside");
+    fs::create_dir_all(inside.join("data")).unwrap();
+    fs::copy(&file, inside.join("data/weights")).unwrap();
+    link(&inside, Path::new("data/weights"));
+    assert!(load(&inside, &cpu()).is_ok());
+
+    // As the hub's cache has it, and a snapshot that leads elsewhere.
+    let repository = folder.path().join("models--org--name");
+    fs::create_dir_all(repository.join("blobs")).unwrap();
+    fs::copy(&file, repository.join("blobs/0123")).unwrap();
+    let snapshot = repository.join("snapshots/abc");
+    link(&snapshot, Path::new("../../blobs/0123"));
+    assert!(load(&snapshot, &cpu()).is_ok());
+    let other = repository.join("snapshots/def");
+    link(&other, &file);
+    refused(&other, "model.safetensors", &["a link out of its directory"]);
+    let shards = folder.path().join("shards");
+    link(&shards, Path::new("nowhere"));
+    assert!(load(&shards, &cpu()).is_err());
 }

@@ -1,4 +1,4 @@
-//! Loading needs little more memory than the model: at most two copies of the largest tensor and 50 MB.
+//! Loading and saving need little memory beside the model: at most two copies of the largest tensor and 50 MB.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use common::cpu;
 use contextlm_core::ContextLmConfig;
-use contextlm_weights::load;
+use contextlm_weights::{SaveOptions, load, save};
 use serde_json::{Map, json};
 
 /// Anonymous memory of this process in bytes.
@@ -48,6 +48,23 @@ fn the_peak_is_the_model_and_little_more() {
     file.set_len((8 + header.len() + end) as u64).unwrap();
     drop(model);
 
+    let before = anonymous();
+    let (loaded, peak) = peak_during(|| load(dir.path(), &cpu()).unwrap());
+    let (used, largest) = (peak - before, 4 * 512 * 2048);
+    println!("model {bytes}, peak of loading {used}");
+    assert!(used >= bytes - (8 << 20), "the samples missed the model: {used} of {bytes}");
+    assert!(used <= bytes + 2 * largest + 50_000_000, "{used} for a model of {bytes}");
+    assert_eq!(4 * loaded.model.parameters().total, bytes);
+
+    let (out, before) = (dir.path().join("out"), anonymous());
+    let (_, peak) = peak_during(|| save(&loaded.model, &loaded.config, &out, &SaveOptions::default()).unwrap());
+    let used = peak.saturating_sub(before);
+    println!("peak of saving {used}");
+    assert!(used <= 2 * largest + 50_000_000, "{used} to save a model of {bytes}");
+}
+
+/// What a call returns, and the most anonymous memory of the process meanwhile.
+fn peak_during<T>(call: impl FnOnce() -> T) -> (T, usize) {
     let (done, peak) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let sampler = std::thread::spawn({
         let (done, peak) = (done.clone(), peak.clone());
@@ -58,15 +75,9 @@ fn the_peak_is_the_model_and_little_more() {
             }
         }
     });
-    let before = anonymous();
-    let loaded = load(dir.path(), &cpu()).unwrap();
+    let result = call();
     peak.fetch_max(anonymous(), Ordering::Relaxed);
     done.store(true, Ordering::Relaxed);
     sampler.join().unwrap();
-
-    let (used, largest) = (peak.load(Ordering::Relaxed) - before, 4 * 512 * 2048);
-    println!("model {bytes}, peak {used}");
-    assert!(used >= bytes - (8 << 20), "the samples missed the model: {used} of {bytes}");
-    assert!(used <= bytes + 2 * largest + 50_000_000, "{used} for a model of {bytes}");
-    assert_eq!(4 * loaded.model.parameters().total, bytes);
+    (result, peak.load(Ordering::Relaxed))
 }
