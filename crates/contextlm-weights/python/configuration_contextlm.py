@@ -41,9 +41,9 @@ class ContextLMConfig(PretrainedConfig):
     def __init__(self, backbone=None, context=None, **kwargs):
         self.backbone = {"model_type": "gpt2"} if backbone is None else dict(backbone)
         self.context = None if context is None else read_context(context, self.backbone)
-        for key in ("bos_token_id", "eos_token_id", "tie_word_embeddings"):
-            kwargs[key] = kwargs.get(key, getattr(self.backbone_config, key, None))
-        super().__init__(**{"use_cache": False, **kwargs})
+        tokens = {key: self.backbone.get(key) for key in ("bos_token_id", "eos_token_id")}  # `generate` stops at these
+        tied = self.backbone_config.tie_word_embeddings
+        super().__init__(**{"use_cache": False, **tokens, **kwargs, "tie_word_embeddings": tied})
 
     @property
     def backbone_config(self):
