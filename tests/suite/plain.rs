@@ -140,6 +140,24 @@ fn interleave_without_entries_is_plain() {
     }
 }
 
+/// With `constant` there is no other context either, at any length.
+#[test]
+fn interleave_of_constant_zeros_is_plain() {
+    let device = cpu();
+    for backbone in backbones() {
+        let row = ids(&tokens(1, 11, VOCABULARY, 43), 1, &device);
+        let plain = values(ContextLmConfig::new(backbone.clone()).init(&device).unwrap().forward(row.clone()));
+        let context = ContextConfig {
+            fusion: FusionKind::Interleave,
+            source: Source::Constant,
+            initial_context: InitialContextKind::Zero,
+            ..ContextConfig::default()
+        };
+        let model = ContextLmConfig::new(backbone).with_context(context).init(&device).unwrap();
+        assert!(values(model.forward(row)) == plain);
+    }
+}
+
 /// One seed gives one backbone, whatever stands beside it, and another seed another one.
 #[test]
 fn a_seed_gives_the_same_backbone_under_every_context() {

@@ -100,6 +100,11 @@ impl Fusion {
         self.kind
     }
 
+    /// Which contexts are zeros.
+    pub fn zeros(&self) -> ZeroContexts {
+        self.zeros
+    }
+
     /// Adds to every token state the context that guides it.
     ///
     /// # Shapes

@@ -4,7 +4,7 @@ use contextlm_backbone::Backbone;
 use contextlm_embedding::ChunkGrid;
 use contextlm_nn::Positions;
 
-use crate::{Fusion, FusionKind, Interleave};
+use crate::{Fusion, FusionKind, Interleave, ZeroContexts};
 
 /// Fusion of the predicted contexts, and the blocks after it.
 #[derive(Module, Debug)]
@@ -41,6 +41,9 @@ impl TokenDecoder {
         let blocks = self.encoder_layers..backbone.spec().layers;
         if self.fusion.kind() != FusionKind::Interleave {
             return backbone.blocks(self.fusion.forward(states, contexts, grid), blocks, at, None);
+        }
+        if self.fusion.zeros() == ZeroContexts::All {
+            return backbone.blocks(states, blocks, at, None); // no context is there to be an entry
         }
         let device = states.device();
         let interleave = Interleave::new(grid.length(), at.documents(), grid.chunk_size(), self.initial_entry);
