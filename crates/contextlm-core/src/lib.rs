@@ -44,6 +44,7 @@ pub use contextlm_backbone::{
     Backbone, BackboneError, BackboneSpec, BlockConfig, Gpt2Config, GptNeoXConfig, Init, Positions, TensorLayout,
     TensorName, TensorNames,
 };
+pub use contextlm_backbone::{DecodingCache, KvCache};
 pub use contextlm_decoder::{Fusion, FusionKind, TokenDecoder};
 pub use contextlm_embedding::{ChunkGrid, ContextEmbedding, Pooling, position_rule};
 pub use contextlm_kernels::IGNORE_INDEX;

@@ -151,6 +151,19 @@ impl<B: Backbone> ContextLm<B> {
         self.forward_embedded(embedded, &at)
     }
 
+    /// Normed states of every position: what the head takes, which alone may be larger than all else.
+    ///
+    /// # Shapes
+    /// tokens [B, T] to [B, T, D]
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward).
+    pub fn states(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
+        let at = positions(&tokens, None);
+        let embedded = self.backbone.embed(tokens, &at);
+        self.run(embedded, &at, None).states
+    }
+
     /// Logits of a packed batch, in which every document is as if it were alone.
     ///
     /// # Shapes

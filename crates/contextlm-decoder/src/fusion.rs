@@ -91,7 +91,11 @@ impl Fusion {
         self.of_tokens(states) + grid.spread(self.of_contexts(contexts))
     }
 
-    fn of_tokens(&self, states: Tensor<3>) -> Tensor<3> {
+    /// What a token state contributes to the sum.
+    ///
+    /// # Shapes
+    /// h [B, T, D] to [B, T, D]
+    pub fn of_tokens(&self, states: Tensor<3>) -> Tensor<3> {
         match (self.kind, &self.norm_tokens, &self.proj) {
             (FusionKind::NormedAdd, Some(norm), _) => norm.forward(states),
             (FusionKind::Concat, _, Some(proj)) => {
@@ -102,7 +106,12 @@ impl Fusion {
         }
     }
 
-    fn of_contexts(&self, contexts: Tensor<3>) -> Tensor<3> {
+    /// What a context contributes to the sum, the same at every position that it guides; for
+    /// [`Interleave`](FusionKind::Interleave) the context itself.
+    ///
+    /// # Shapes
+    /// c_hat [B, K+1, D] to [B, K+1, D]
+    pub fn of_contexts(&self, contexts: Tensor<3>) -> Tensor<3> {
         match (self.kind, &self.norm_context, &self.proj, &self.gate) {
             (FusionKind::NormedAdd, Some(norm), ..) => norm.forward(contexts),
             (FusionKind::GatedAdd, .., Some(gate)) => contexts * gate.val().unsqueeze(),
