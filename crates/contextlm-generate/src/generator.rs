@@ -245,5 +245,5 @@ impl Sample {
 fn values(logits: Tensor<2>) -> Result<Vec<f32>, GenerateError> {
     let device = |reason: String| GenerateError::Device { reason };
     let data = logits.try_into_data_as::<f32>().map_err(|error| device(error.to_string()))?;
-    data.to_vec().map_err(|error| device(format!("{error:?}")))
+    data.try_to_vec().map_err(|error| device(format!("{error:?}")))
 }

@@ -34,7 +34,7 @@ mod tests {
     fn rows_may_differ() {
         let device = contextlm_device::device("cpu").unwrap();
         let all = Tensor::<3>::from_floats([[[0.0], [1.0], [2.0]], [[3.0], [4.0], [5.0]]], &device);
-        let values = |index: [Vec<usize>; 2]| pick(all.clone(), &index).into_data().to_vec::<f32>().unwrap();
+        let values = |index: [Vec<usize>; 2]| pick(all.clone(), &index).into_data().try_to_vec::<f32>().unwrap();
         assert_eq!(values([vec![1, 2], vec![1, 2]]), [1.0, 2.0, 4.0, 5.0]);
         assert_eq!(values([vec![2, 0], vec![2, 0]]), [2.0, 0.0, 5.0, 3.0]);
         assert_eq!(values([vec![2], vec![2, 1]]), [2.0, 0.0, 5.0, 4.0]);

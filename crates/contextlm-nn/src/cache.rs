@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor};
 ///
 /// Rows are sequences that are decoded together. They may hold different numbers of entries: the new entries of a
 /// row follow those that the row already has ([`Positions::counts`](crate::Positions::counts)).
-pub trait DecodingCache: Clone + Send {
+pub trait DecodingCache: Clone + Send + std::fmt::Debug {
     /// The same content with other rows and other room: row i of the result is row `rows[i]` of this cache, and
     /// `capacity`, at least the entries held, entries fit.
     fn arranged(&self, rows: &[usize], capacity: usize) -> Self;
