@@ -2,7 +2,7 @@ use std::ops::Range;
 
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Device, Int, Tensor};
-use contextlm_nn::Positions;
+use contextlm_nn::{DecodingCache, Positions};
 
 use crate::{BackboneFlops, BackboneSpec, TensorNames};
 
@@ -24,8 +24,9 @@ use crate::{BackboneFlops, BackboneSpec, TensorNames};
 /// large as many blocks, and is used in slices.
 pub trait Backbone: Module + ModuleDisplay {
     /// What one block remembers of the entries before, for decoding token by token. A backbone without caches
-    /// uses `()` here and leaves the methods below as they are.
-    type Cache: Send;
+    /// uses `()` here and leaves the methods below as they are; one that is built from our blocks uses
+    /// [`KvCache`](crate::KvCache).
+    type Cache: DecodingCache;
 
     /// Sizes.
     fn spec(&self) -> BackboneSpec;
@@ -63,7 +64,8 @@ pub trait Backbone: Module + ModuleDisplay {
     fn head(&self) -> Tensor<2>;
 
     /// Empty caches for a range of blocks, for `rows` sequences of at most `capacity` entries; `None` if the
-    /// backbone has no caches, in which case decoding runs the whole sequence again for every token.
+    /// backbone has no caches, in which case decoding runs the whole sequence again for every token. Rows may come to
+    /// hold different numbers of entries: [`Positions::bias`] and [`Positions::counts`] then say so.
     fn new_caches(
         &self,
         range: Range<usize>,

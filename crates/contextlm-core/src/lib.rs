@@ -45,7 +45,8 @@ pub use contextlm_backbone::{
     Backbone, BackboneError, BackboneSpec, BlockConfig, Gpt2Config, GptNeoXConfig, Init, LlamaConfig, LlamaKind,
     Positions, RopeScaling, TensorLayout, TensorName, TensorNames,
 };
-pub use contextlm_decoder::{Fusion, FusionKind, TokenDecoder};
+pub use contextlm_backbone::{DecodingCache, KvCache};
+pub use contextlm_decoder::{Fusion, FusionKind, TokenDecoder, ZeroContexts};
 pub use contextlm_embedding::{ChunkGrid, ContextEmbedding, Pooling, position_rule};
 pub use contextlm_kernels::IGNORE_INDEX;
 pub use contextlm_nn::Documents;

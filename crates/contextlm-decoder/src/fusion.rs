@@ -110,7 +110,15 @@ impl Fusion {
     /// # Shapes
     /// h [B, T, D], c_hat [B, K+1, D] to [B, T, D]
     pub fn forward(&self, states: Tensor<3>, contexts: Tensor<3>, grid: &ChunkGrid) -> Tensor<3> {
-        self.of_tokens(states) + grid.spread(self.without_zeros(self.of_contexts(contexts)))
+        self.of_tokens(states) + grid.spread(self.of_all_contexts(contexts))
+    }
+
+    /// What contexts contribute to the sum, of which the first is the initial one.
+    ///
+    /// # Shapes
+    /// c_hat [B, K+1, D] to [B, K+1, D]
+    pub fn of_all_contexts(&self, contexts: Tensor<3>) -> Tensor<3> {
+        self.without_zeros(self.of_contexts(contexts))
     }
 
     /// Takes out what a bias has made of contexts that are zeros, [B, K+1, D].
@@ -129,7 +137,11 @@ impl Fusion {
         }
     }
 
-    fn of_tokens(&self, states: Tensor<3>) -> Tensor<3> {
+    /// What a token state contributes to the sum.
+    ///
+    /// # Shapes
+    /// h [B, T, D] to [B, T, D]
+    pub fn of_tokens(&self, states: Tensor<3>) -> Tensor<3> {
         match (self.kind, &self.norm_tokens, &self.proj) {
             (FusionKind::NormedAdd, Some(norm), _) => norm.forward(states),
             (FusionKind::Concat, _, Some(proj)) => {
@@ -140,7 +152,12 @@ impl Fusion {
         }
     }
 
-    fn of_contexts(&self, contexts: Tensor<3>) -> Tensor<3> {
+    /// What a predicted context contributes to the sum, the same at every position that it guides; for
+    /// [`Interleave`](FusionKind::Interleave) the context itself.
+    ///
+    /// # Shapes
+    /// c_hat [B, K+1, D] to [B, K+1, D]
+    pub fn of_contexts(&self, contexts: Tensor<3>) -> Tensor<3> {
         match (self.kind, &self.norm_context, &self.proj, &self.gate) {
             (FusionKind::NormedAdd, Some(norm), ..) => norm.forward(contexts),
             (FusionKind::GatedAdd, .., Some(gate)) => contexts * gate.val().unsqueeze(),

@@ -117,7 +117,7 @@ impl Attention {
             key = rotary.rotate(key);
         }
         if let Some(cache) = cache {
-            (key, value) = cache.append(key, value);
+            (key, value) = cache.append(key, value, at.counts());
         }
         let (key, value) = (repeat_heads(key, heads / kv_heads), repeat_heads(value, heads / kv_heads));
 

@@ -21,7 +21,7 @@ mod rotary;
 
 pub use attention::{Attention, AttentionConfig, QkvLayout, QueryKeyValue, SeparateQkv};
 pub use block::{Block, BlockConfig, Residual};
-pub use cache::KvCache;
+pub use cache::{DecodingCache, KvCache};
 pub use documents::Documents;
 pub use error::NnError;
 pub use init::Init;

@@ -14,6 +14,7 @@ pub struct Positions {
     ids: Tensor<2, Int>,
     bias: Tensor<4>,
     documents: Option<Documents>,
+    counts: Option<Vec<usize>>,
 }
 
 impl Positions {
@@ -35,7 +36,36 @@ impl Positions {
     pub fn with_ids(ids: Tensor<2, Int>, past: usize) -> Self {
         let [_, length] = ids.dims();
         let bias = as_bias(later(past, length, &ids.device()).unsqueeze::<4>());
-        Self { ids, bias, documents: None }
+        Self { ids, bias, documents: None, counts: None }
+    }
+
+    /// Entries that follow cached ones, of rows that may differ: row r has `past[r]` entries already and gets one for
+    /// every id in `ids[r]`. Shorter rows are filled up with entries that caches leave out and that nothing of use
+    /// attends to; see [`counts`](Self::counts).
+    pub fn continued_rows(past: &[usize], ids: &[Vec<i64>], device: &Device) -> Self {
+        let rows = past.len().min(ids.len());
+        let counts: Vec<usize> = ids.iter().map(Vec::len).collect();
+        let length = counts.iter().copied().max().unwrap_or(0);
+        if past.windows(2).all(|pair| pair[0] == pair[1]) && ids.windows(2).all(|pair| pair[0] == pair[1]) {
+            let ids = ids.first().cloned().unwrap_or_default();
+            let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, length]), device);
+            return Self::with_ids(ids, past.first().copied().unwrap_or(0));
+        }
+        let table = |value: &dyn Fn(usize, usize) -> i64| {
+            let values: Vec<i64> = (0..rows).flat_map(|row| (0..length).map(move |t| value(row, t))).collect();
+            Tensor::<2, Int>::from_data(TensorData::new(values, [rows, length]), device)
+        };
+        let total = past.iter().zip(&counts).map(|(past, count)| past + count).max().unwrap_or(0);
+        let shape = [rows, length, total];
+        // Entry s of a row is attended to by those at its own place and after it.
+        let from = table(&|row, t| (past[row] + t) as i64).unsqueeze_dim::<3>(2).expand(shape);
+        let to = Tensor::<1, Int>::arange(0..total as i64, device).unsqueeze::<3>().expand(shape);
+        Self {
+            ids: table(&|row, t| ids[row].get(t).copied().unwrap_or(0)),
+            bias: as_bias(to.greater(from).unsqueeze_dim::<4>(1)),
+            documents: None,
+            counts: Some(counts),
+        }
     }
 
     /// Several documents a row: ids restart at each, and attention stays within it.
@@ -66,7 +96,7 @@ impl Positions {
             .expand([rows, length, length])
             .not_equal(documents.unsqueeze_dim::<3>(1).expand([rows, length, length]));
         let later = later(0, length, &ids.device()).unsqueeze::<3>().expand([rows, length, length]);
-        Self { bias: as_bias(other.bool_or(later).unsqueeze_dim::<4>(1)), ids, documents: None }
+        Self { bias: as_bias(other.bool_or(later).unsqueeze_dim::<4>(1)), ids, documents: None, counts: None }
     }
 
     /// Position ids, [B, T], or [1, T] where all rows agree.
@@ -83,6 +113,12 @@ impl Positions {
     /// The documents of a packed batch.
     pub fn documents(&self) -> Option<&Documents> {
         self.documents.as_ref()
+    }
+
+    /// New entries of every row where rows differ, as [`continued_rows`](Self::continued_rows) says; `None` where all
+    /// T entries of every row count.
+    pub fn counts(&self) -> Option<&[usize]> {
+        self.counts.as_deref()
     }
 
     /// Number of entries, T.

@@ -1,7 +1,7 @@
 use burn::module::Module;
 use burn::tensor::Device;
 use burn::tensor::Tensor;
-use contextlm_nn::{Block, BlockConfig, Init, Norm, Positions};
+use contextlm_nn::{Block, BlockConfig, Init, KvCache, Norm, Positions};
 
 /// Settings of the predictor.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,11 +42,29 @@ impl ContextPredictor {
     /// # Shapes
     /// c [B, K, D] to p [B, K, D]; `p[k]` predicts chunk k + 1
     pub fn forward(&self, contexts: Tensor<3>, at: &Positions) -> Tensor<3> {
+        self.forward_cached(contexts, at, None)
+    }
+
+    /// As [`forward`](Self::forward), for chunks that follow those in the caches of
+    /// [`new_caches`](Self::new_caches).
+    ///
+    /// # Shapes
+    /// c [B, K, D] to p [B, K, D]
+    pub fn forward_cached(&self, contexts: Tensor<3>, at: &Positions, mut caches: Option<&mut [KvCache]>) -> Tensor<3> {
         let rotary = self.layers.first().and_then(|layer| layer.rotary(at));
-        let predicted = self.layers.iter().fold(contexts, |x, layer| layer.forward(x, at, rotary.as_ref(), None));
+        let mut predicted = contexts;
+        for (i, layer) in self.layers.iter().enumerate() {
+            let cache = caches.as_deref_mut().map(|caches| &mut caches[i]);
+            predicted = layer.forward(predicted, at, rotary.as_ref(), cache);
+        }
         match &self.norm {
             Some(norm) => norm.forward(predicted),
             None => predicted,
         }
+    }
+
+    /// Empty caches, one a block, for `rows` sequences of at most `capacity` chunks.
+    pub fn new_caches(&self, rows: usize, capacity: usize, device: &Device) -> Vec<KvCache> {
+        self.layers.iter().map(|layer| layer.cache(rows, capacity, device)).collect()
     }
 }

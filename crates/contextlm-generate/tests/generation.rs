@@ -1,0 +1,267 @@
+//! Generation from prompts to text: windows, stops, samples, streams, errors.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::ops::Range;
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Int, Tensor};
+use common::*;
+use contextlm_core::{Backbone, BackboneSpec, ContextConfig, ContextLm, FusionKind, Init, Positions};
+use contextlm_generate::{
+    Beyond, CacheBytes, Cancel, DecoderState, Finish, GenerateError, GenerateOptions, Generator, Sampling, TextStream,
+    generate,
+};
+
+fn context() -> ContextLm {
+    model(neox(64), Some(ContextConfig { chunk_size: 3, ..ContextConfig::default() }))
+}
+
+/// Tokens as letters.
+fn letters(tokens: &[u32]) -> Result<String, String> {
+    tokens.iter().map(|&token| char::from_u32('a' as u32 + token).ok_or("no letter".to_string())).collect()
+}
+
+fn greedy(model: &ContextLm, prompt: &[u32], new: usize) -> Vec<u32> {
+    let mut tokens = prompt.to_vec();
+    for _ in 0..new {
+        let last = full(model, &tokens).pop().unwrap();
+        let best = (0..last.len()).max_by(|&a, &b| last[a].total_cmp(&last[b])).unwrap();
+        tokens.push(best as u32);
+    }
+    tokens.split_off(prompt.len())
+}
+
+fn options(max_new_tokens: usize) -> GenerateOptions {
+    GenerateOptions { max_new_tokens, ..GenerateOptions::default() }
+}
+
+#[test]
+fn greedy_text_is_that_of_the_full_pass_in_batches_too() {
+    let model = context();
+    let prompts: Vec<Vec<u32>> = [1, 5, 3, 6].iter().map(|&length| tokens(length, length)).collect();
+    let pieces: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
+    let all = generate(&model, &pieces, GenerateOptions { logprobs: true, ..options(12) }, letters, &cpu()).unwrap();
+    for (prompt, found) in prompts.iter().zip(&all) {
+        assert_eq!(found.tokens, greedy(&model, prompt, 12));
+        assert_eq!(
+            (found.text.as_str(), found.finish),
+            (letters(&found.tokens).unwrap().as_str(), Some(Finish::Length))
+        );
+        let logits = full(&model, &[prompt.as_slice(), &found.tokens].concat());
+        for (i, (&token, logprob)) in found.tokens.iter().zip(&found.logprobs).enumerate() {
+            let of_step = &logits[prompt.len() - 1 + i];
+            let total: f64 = of_step.iter().map(|&logit| f64::from(logit).exp()).sum();
+            assert!((f64::from(of_step[token as usize]) - total.ln() - logprob).abs() < 1e-4);
+        }
+    }
+}
+
+#[test]
+fn samples_share_a_prompt_and_a_seed_repeats_them() {
+    let model = context();
+    let sampling = Sampling { temperature: 1.0, vocabulary: Some(20), seed: 7, ..Sampling::default() };
+    let options = GenerateOptions { samples: 3, sampling, ..options(30) };
+    let prompts: [&[u32]; 2] = [&[1, 2, 3, 4], &[5]];
+    let run = || generate(&model, &prompts, options.clone(), letters, &cpu()).unwrap();
+    let all = run();
+    assert_eq!(all.iter().map(|sample| sample.prompt).collect::<Vec<_>>(), [0, 0, 0, 1, 1, 1]);
+    assert!(all[0].tokens != all[1].tokens && all[1].tokens != all[2].tokens && all[3].tokens != all[4].tokens);
+    assert!(all.iter().flat_map(|sample| &sample.tokens).all(|&token| token < 20));
+    assert_eq!(run(), all);
+}
+
+#[test]
+fn stops_end_a_sample() {
+    let model = context();
+    let plain = greedy(&model, &[4, 2], 12);
+    let text = letters(&plain).unwrap();
+    let (stop, first) = (text[3..5].to_string(), text.find(&text[3..5]).unwrap());
+    let run = |options| generate(&model, &[&[4, 2]], options, letters, &cpu()).unwrap().remove(0);
+    let stopped = run(GenerateOptions { stop_strings: vec![stop], ..options(12) });
+    assert_eq!((stopped.text.as_str(), stopped.finish), (&text[..first], Some(Finish::StopString)));
+    assert_eq!(stopped.tokens, plain[..first + 2]);
+    let at = plain.iter().position(|token| *token == plain[4]).unwrap();
+    let stopped = run(GenerateOptions { stop_tokens: vec![plain[4]], ..options(12) });
+    assert_eq!((stopped.tokens.as_slice(), stopped.finish), (&plain[..at], Some(Finish::StopToken)));
+}
+
+#[test]
+fn a_stream_gives_the_same_text_and_can_be_cancelled() {
+    let model = context();
+    let bytes = |tokens: &[u32]| -> Result<String, String> {
+        // Every token is half of a character of two bytes.
+        let bytes: Vec<u8> = tokens.iter().enumerate().map(|(i, _)| [0xc3, 0xa9][i % 2]).collect();
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let mut stream = TextStream::new(&model, &[4, 2], options(7), bytes, &cpu()).unwrap();
+    let pieces: Vec<String> = stream.by_ref().map(Result::unwrap).collect();
+    assert_eq!(pieces, ["é", "é", "é", "\u{fffd}"]);
+    assert_eq!((stream.tokens(), stream.finish()), (greedy(&model, &[4, 2], 7).as_slice(), Some(Finish::Length)));
+    let timing = stream.timing();
+    assert_eq!((timing.prompt_tokens, timing.decoded_tokens), (2, 6));
+    assert!(timing.first_token >= timing.prefill && timing.decode_tokens_per_second() > 0.0);
+
+    let cancel = Cancel::default();
+    let options = GenerateOptions { cancel: cancel.clone(), ..options(50) };
+    let mut stream = TextStream::new(&model, &[4, 2], options, letters, &cpu()).unwrap();
+    stream.next().unwrap().unwrap();
+    std::thread::spawn(move || cancel.cancel()).join().unwrap();
+    assert!(stream.next().is_none());
+    assert_eq!((stream.tokens().len(), stream.finish()), (1, Some(Finish::Cancelled)));
+}
+
+#[test]
+fn a_prefix_is_run_once() {
+    let model = context();
+    let mut state = DecoderState::new(&model, 1, 16, Beyond::Stop, &cpu()).unwrap();
+    state.feed(&[&[1, 2, 3, 4]]).unwrap();
+    for rest in [&[][..], &[9], &[7, 8, 9]] {
+        let mut generator = Generator::from_state(state.clone(), &[rest], options(8), letters).unwrap();
+        while generator.step().unwrap() {}
+        let expected = greedy(&model, &[&[1, 2, 3, 4], rest].concat(), 8);
+        assert_eq!(generator.into_generated().remove(0).tokens, expected);
+    }
+}
+
+#[test]
+fn learned_positions_stop_or_slide_and_rotary_ones_may_go_on() {
+    let settings = ContextConfig { chunk_size: 3, ..ContextConfig::default() };
+    let learned = model(gpt2(8), Some(settings.clone()));
+    let new = |model, beyond| DecoderState::new(model, 2, 4, beyond, &cpu());
+    let mut state = new(&learned, Beyond::Stop).unwrap();
+    let error = state.feed(&[&tokens(9, 1), &[1]]).unwrap_err();
+    assert!(matches!(error, GenerateError::Window { row: 0, length: 9, positions: 8 }), "{error}");
+    state.feed(&[&tokens(8, 1), &[1]]).unwrap(); // as before
+    assert!(matches!(new(&learned, Beyond::Continue), Err(GenerateError::Setting { key: "beyond", .. })));
+    assert!(matches!(new(&learned, Beyond::Slide { keep: 8 }), Err(GenerateError::Setting { key: "keep", .. })));
+
+    let mut state = new(&learned, Beyond::Slide { keep: 5 }).unwrap();
+    let (long, short) = (tokens(20, 1), tokens(20, 2));
+    state.feed(&[&long[..6], &short[..2]]).unwrap();
+    let mut start = [0; 2];
+    for step in 0..9 {
+        let ends = [7 + step, 3 + step];
+        let found = state.feed(&[&long[ends[0] - 1..ends[0]], &short[ends[1] - 1..ends[1]]]).unwrap();
+        let found = rows(found.unsqueeze_dim(1));
+        for (row, text) in [&long, &short].into_iter().enumerate() {
+            if ends[row] - start[row] > 8 {
+                start[row] += 3;
+            }
+            let expected = full(&learned, &text[start[row]..ends[row]]).pop().unwrap();
+            assert_equal(&found[row..=row], &[expected], &format!("row {row}, step {step}"));
+        }
+    }
+    let text = generate(&learned, &[&[1, 2]], options(20), letters, &cpu()).unwrap().remove(0);
+    assert_eq!((text.finish, text.tokens.len()), (Some(Finish::Window), 7));
+
+    let rotary = model(neox(8), Some(settings));
+    let mut state = DecoderState::new(&rotary, 1, 4, Beyond::Continue, &cpu()).unwrap();
+    let mut found = rows(state.feed_all(&[&long[..7]]).unwrap());
+    for token in &long[7..] {
+        found.extend(rows(state.feed_all(&[&[*token]]).unwrap()));
+    }
+    assert_equal(&found, &full(&rotary, &long), "beyond");
+}
+
+#[test]
+fn what_cannot_run_is_an_error() {
+    let model = context();
+    let mut state = DecoderState::new(&model, 2, usize::MAX, Beyond::Stop, &cpu()).unwrap();
+    assert_eq!(state.capacity(), 64);
+    assert!(matches!(state.feed(&[&[1]]), Err(GenerateError::Rows { expected: 2, found: 1 })));
+    assert!(matches!(state.feed(&[&[1], &[23]]), Err(GenerateError::Token { row: 1, token: 23, vocabulary: 23 })));
+    assert!(matches!(state.feed(&[&[], &[]]), Err(GenerateError::EmptyPrompt { .. })));
+    let run = |options| generate(&model, &[&[1], &[]], options, letters, &cpu()).unwrap_err();
+    assert!(matches!(run(options(4)), GenerateError::EmptyPrompt { row: 1 }));
+    let none = GenerateOptions { stop_strings: vec!["".into()], ..options(4) };
+    assert!(matches!(run(none), GenerateError::Setting { key: "stop", .. }));
+    for (key, sampling) in [
+        ("temperature", Sampling { temperature: f32::NAN, ..Sampling::default() }),
+        ("top_p", Sampling { top_p: 1.5, ..Sampling::default() }),
+        ("logit_bias", Sampling { logit_bias: vec![(23, 1.0)], ..Sampling::default() }),
+        ("vocabulary", Sampling { vocabulary: Some(24), ..Sampling::default() }),
+    ] {
+        let error = run(GenerateOptions { sampling, ..options(4) });
+        assert!(matches!(error, GenerateError::Setting { key: found, .. } if found == key), "{error}");
+    }
+    let huge = GenerateOptions { stop_tokens: (0..23).collect(), ..options(usize::MAX) };
+    assert!(generate(&model, &[&[1]], huge, letters, &cpu()).unwrap()[0].tokens.is_empty());
+}
+
+#[test]
+fn bytes_are_those_of_keys_and_values() {
+    let of = |fusion| {
+        let context = ContextConfig { fusion, chunk_size: 3, ..ContextConfig::default() };
+        CacheBytes::of(&model(neox(64), Some(context)), &cpu()).unwrap()
+    };
+    let block = 2 * 16 * 4; // keys and values of 16 dimensions in f32
+    let added = of(FusionKind::Add);
+    assert_eq!((added.per_token, added.per_chunk, added.per_sequence), (2 * block, 2 * block, 3 * 16 * 4));
+    assert_eq!(of(FusionKind::Interleave).per_chunk, 3 * block);
+    let plain = CacheBytes::of(&model(neox(64), None), &cpu()).unwrap();
+    assert_eq!((plain.per_token, plain.per_chunk), (2 * block, 0));
+}
+
+/// A backbone without caches: every block adds a mapped state of the entry before.
+#[derive(Module, Debug)]
+struct Shifts {
+    embedding: Param<Tensor<2>>,
+    maps: Vec<Param<Tensor<2>>>,
+}
+
+impl Backbone for Shifts {
+    type Cache = ();
+
+    fn spec(&self) -> BackboneSpec {
+        BackboneSpec::new(8, self.maps.len(), VOCABULARY, 64)
+    }
+
+    fn embed(&self, tokens: Tensor<2, Int>, _at: &Positions) -> Tensor<3> {
+        burn::tensor::module::embedding(self.embedding.val(), tokens)
+    }
+
+    fn blocks(&self, x: Tensor<3>, range: Range<usize>, _at: &Positions, _caches: Option<&mut [()]>) -> Tensor<3> {
+        range.fold(x, |x, layer| {
+            let [rows, entries, width] = x.dims();
+            let start = Tensor::zeros([rows, 1, width], &x.device());
+            let before = Tensor::cat(vec![start, x.clone()], 1).narrow(1, 0, entries);
+            x + before.matmul(self.maps[layer].val().unsqueeze()).tanh()
+        })
+    }
+
+    fn norm(&self, x: Tensor<3>) -> Tensor<3> {
+        x
+    }
+
+    fn head(&self) -> Tensor<2> {
+        self.embedding.val()
+    }
+}
+
+#[test]
+fn a_backbone_without_caches_recomputes() {
+    let device: Device = cpu();
+    let init = Init::new(1);
+    let maps = (0..3).map(|i| init.normal(&i.to_string(), [8, 8], 0.5, &device)).collect();
+    let backbone = Shifts { embedding: init.normal("embedding", [VOCABULARY, 8], 0.5, &device), maps };
+    for fusion in FUSIONS {
+        let context = ContextConfig { fusion, chunk_size: 2, ..ContextConfig::default() };
+        let model = ContextLm::wrap(backbone.clone(), context, &device).unwrap();
+        let mut state = DecoderState::new(&model, 2, 4, Beyond::Stop, &device).unwrap();
+        assert!(state.recomputes());
+        let texts = [tokens(12, 1), tokens(12, 2)];
+        state.feed(&[&texts[0][..3], &texts[1][..6]]).unwrap();
+        for step in 0..5 {
+            let found = state.feed(&[&texts[0][3 + step..4 + step], &texts[1][6 + step..7 + step]]).unwrap();
+            let found = rows(found.unsqueeze_dim(1));
+            for (row, end) in [4 + step, 7 + step].into_iter().enumerate() {
+                let ids: Vec<i32> = texts[row][..end].iter().map(|&token| token as i32).collect();
+                let ids = Tensor::<1, Int>::from_ints(ids.as_slice(), &device).unsqueeze();
+                assert_equal(&found[row..=row], &rows(model.forward(ids))[end - 1..], &format!("{fusion:?}"));
+            }
+        }
+        assert!(CacheBytes::of(&model, &device).is_none());
+    }
+}
