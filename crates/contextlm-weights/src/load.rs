@@ -4,6 +4,7 @@ use std::path::Path;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use contextlm_core::{Backbone, ContextLm, ContextLmConfig, ModulePath, TensorLayout};
+use rayon::prelude::*;
 
 use crate::files::{ModelFiles, open_file};
 use crate::plan::{Plan, Source, plan};
@@ -135,7 +136,7 @@ impl ModuleMapper for Filler<'_> {
         };
         match values {
             Ok(values) => {
-                self.not_finite += values.iter().filter(|value| !value.is_finite()).count() as u64;
+                self.not_finite += values.par_iter().filter(|value| !value.is_finite()).count() as u64;
                 let data = TensorData::new(values, param.lazy_shape());
                 let tensor = Tensor::from_data(data, &param.lazy_device());
                 let id = param.id;
