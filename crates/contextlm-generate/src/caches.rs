@@ -92,7 +92,7 @@ impl<C: DecodingCache> Caches<C> {
         B: Backbone<Cache = C>,
     {
         let (device, [_, length, _], w) = (states.device(), states.dims(), settings.chunk_size);
-        let initial = settings.initial_context == InitialContextKind::Learned && w > 1;
+        let initial = settings.initial_context == InitialContextKind::Learned;
         let mut entries: Vec<Vec<usize>> = Vec::new(); // numbers of token states, and behind them of contexts
         let mut ids: Vec<Vec<i64>> = Vec::new();
         let mut tokens: Vec<Vec<usize>> = Vec::new(); // which entries are tokens

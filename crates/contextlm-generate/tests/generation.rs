@@ -113,6 +113,17 @@ fn a_stream_gives_the_same_text_and_can_be_cancelled() {
 }
 
 #[test]
+fn a_row_without_a_new_token_keeps_its_logits() {
+    let model = context();
+    let mut state = DecoderState::new(&model, 2, 16, Beyond::Stop, &cpu()).unwrap();
+    let before = rows(state.feed(&[&[1, 2, 3], &[4]]).unwrap().unsqueeze_dim(1));
+    let after = rows(state.feed(&[&[], &[5, 6]]).unwrap().unsqueeze_dim(1));
+    assert_eq!(after[0], before[0]);
+    assert_equal(&after[1..], &full(&model, &[4, 5, 6])[2..], "the row that went on");
+    assert_eq!(rows(state.feed(&[&[], &[]]).unwrap().unsqueeze_dim(1)), after);
+}
+
+#[test]
 fn a_prefix_is_run_once() {
     let model = context();
     let mut state = DecoderState::new(&model, 1, 16, Beyond::Stop, &cpu()).unwrap();
@@ -186,6 +197,10 @@ fn what_cannot_run_is_an_error() {
         let error = run(GenerateOptions { sampling, ..options(4) });
         assert!(matches!(error, GenerateError::Setting { key: found, .. } if found == key), "{error}");
     }
+    let sampling = Sampling { vocabulary: Some(1), logit_bias: vec![(0, f32::NEG_INFINITY)], ..Sampling::default() };
+    let nothing = GenerateOptions { sampling, ..options(4) };
+    let error = generate(&model, &[&[1]], nothing, letters, &cpu()).unwrap_err();
+    assert!(matches!(error, GenerateError::NothingToSample { row: 0 }), "{error}");
     let huge = GenerateOptions { stop_tokens: (0..23).collect(), ..options(usize::MAX) };
     assert!(generate(&model, &[&[1]], huge, letters, &cpu()).unwrap()[0].tokens.is_empty());
 }
