@@ -62,7 +62,7 @@ pub(crate) fn plan<B: Backbone>(
             name: name.into(),
             file: files.files[*file].0.clone(),
         };
-        problems.extend(left.into_iter().map(|(name, at)| unexpected((name, at))));
+        problems.extend(left.into_iter().map(unexpected));
     }
     if problems.is_empty() {
         Ok(Plan { sources: found, unused })

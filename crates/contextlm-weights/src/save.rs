@@ -86,12 +86,11 @@ pub fn save(
     }
     let card = options.card.text(model, &config);
     save_files(model, dir.as_ref(), options, &write::create_file, |folder| {
-        let pretty = serde_json::to_string_pretty(&config).map_err(std::io::Error::from);
-        write_text(folder, "config.json", pretty.map(|text| text + "\n"))?;
+        write_file(folder, "config.json", format!("{config:#}\n").as_bytes())?;
         for (name, text) in python::FILES.into_iter().filter(|_| python) {
-            write_text(folder, name, Ok(text.into()))?;
+            write_file(folder, name, text.as_bytes())?;
         }
-        write_text(folder, "README.md", Ok(card.clone()))
+        write_file(folder, "README.md", card.as_bytes())
     })
 }
 
@@ -125,7 +124,7 @@ fn save_files<B: Backbone>(
     let shards = shards(model.tensors(), options.dtype, options.max_shard_bytes);
     write_shards(model, &shards, options.dtype, folder, create)?;
     if shards.len() > 1 {
-        write_text(folder, "model.safetensors.index.json", Ok(index(&shards).to_string()))?;
+        write_file(folder, "model.safetensors.index.json", index(&shards).to_string().as_bytes())?;
     }
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(WeightsError::io(folder))? {
@@ -160,23 +159,17 @@ fn copy_companions(from: &Path, folder: &Path) -> Result<(), WeightsError> {
         let source = from.join(name);
         if source.is_file() {
             let bytes = fs::read(&source).map_err(WeightsError::io(&source))?;
-            let target = folder.join(name);
-            write::create_file(&target)
-                .and_then(|mut file| file.write_all(&bytes).and_then(|()| file.finish()))
-                .map_err(WeightsError::io(&target))?;
+            write_file(folder, name, &bytes)?;
         }
     }
     Ok(())
 }
 
-fn write_text(folder: &Path, name: &str, text: std::io::Result<String>) -> Result<(), WeightsError> {
+fn write_file(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), WeightsError> {
     let path = folder.join(name);
-    text.and_then(|text| {
-        let mut file = write::create_file(&path)?;
-        file.write_all(text.as_bytes())?;
-        file.finish()
-    })
-    .map_err(WeightsError::io(&path))
+    write::create_file(&path)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.finish()))
+        .map_err(WeightsError::io(&path))
 }
 
 #[cfg(test)]

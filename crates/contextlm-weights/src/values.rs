@@ -1,5 +1,5 @@
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 
 use half::{bf16, f16};
 use rayon::prelude::*;
@@ -9,39 +9,6 @@ use crate::header::Stored;
 
 /// Values that are read at once: enough to make the calls cheap, and a piece of a matrix that stays in the cache.
 const PIECE: usize = 1 << 18;
-
-/// The values of a tensor as f32, in order, a piece at a time.
-pub(crate) struct Values<'a> {
-    file: &'a File,
-    dtype: Dtype,
-    at: u64,
-    bytes: Vec<u8>,
-}
-
-impl<'a> Values<'a> {
-    /// # Panics
-    /// Never, but [`read`](Self::read) fails unless the type [is one of floats](is_float).
-    pub(crate) fn new(file: &'a File, tensor: &Stored) -> Self {
-        Self { file, dtype: tensor.dtype, at: tensor.start, bytes: Vec::new() }
-    }
-
-    /// Appends the next values.
-    pub(crate) fn read(&mut self, count: usize, into: &mut Vec<f32>) -> io::Result<()> {
-        self.bytes.resize(count * self.dtype.bitsize() / 8, 0);
-        self.file.seek(SeekFrom::Start(self.at))?;
-        self.file.read_exact(&mut self.bytes)?;
-        self.at += self.bytes.len() as u64;
-        match self.dtype {
-            Dtype::F32 => into.extend(words(&self.bytes).map(f32::from_le_bytes)),
-            Dtype::F16 => into.extend(words(&self.bytes).map(|word| f16::from_le_bytes(word).to_f32())),
-            Dtype::BF16 => into.extend(words(&self.bytes).map(|word| bf16::from_le_bytes(word).to_f32())),
-            other => {
-                return Err(no_floats(other));
-            }
-        }
-        Ok(())
-    }
-}
 
 fn no_floats(dtype: Dtype) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, format!("{dtype:?} are no floats to read"))
@@ -123,19 +90,17 @@ pub(crate) fn read_transposed(file: &File, tensor: &Stored, rows: usize, columns
 
 /// Whether two tensors of the same shape have the same values.
 pub(crate) fn equal(first: (&File, &Stored), second: (&File, &Stored)) -> io::Result<bool> {
-    let (mut left, mut right) = (Values::new(first.0, first.1), Values::new(second.0, second.1));
-    let (mut a, mut b) = (Vec::new(), Vec::new());
-    let mut remaining = first.1.len();
-    while remaining > 0 {
-        let count = PIECE.min(remaining);
-        a.clear();
-        b.clear();
-        left.read(count, &mut a)?;
-        right.read(count, &mut b)?;
-        if a.iter().zip(&b).any(|(a, b)| a.to_bits() != b.to_bits()) {
+    let count = first.1.len();
+    let (mut a, mut b) = (vec![0.0; PIECE.min(count)], vec![0.0; PIECE.min(count)]);
+    for from in (0..count).step_by(PIECE) {
+        let here = PIECE.min(count - from);
+        for ((file, tensor), values) in [(first, &mut a), (second, &mut b)] {
+            let at = tensor.start + (from * tensor.dtype.bitsize() / 8) as u64;
+            read_piece(file, tensor.dtype, at, &mut values[..here])?;
+        }
+        if a[..here].iter().zip(&b[..here]).any(|(a, b)| a.to_bits() != b.to_bits()) {
             return Ok(false);
         }
-        remaining -= count;
     }
     Ok(true)
 }
@@ -147,7 +112,7 @@ fn words<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::io::{Seek, SeekFrom, Write};
 
     use super::*;
 
