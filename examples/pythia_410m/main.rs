@@ -1,8 +1,8 @@
 //! Builds ContextLM on Pythia-410M, shows its shape and what it costs, scores and continues a prompt, and trains the new
 //! parts a little while the backbone stays as it is.
 //!
-//! `cargo run --release --example pythia_410m -- --weights DIR` takes a model directory; without one the weights are
-//! random, and so is the text.
+//! The weights are those of `EleutherAI/pythia-410m` from the Hugging Face hub, downloaded into its cache if they are not
+//! there; `--weights DIR` takes a model directory instead. Without a network and a cache they are random, and so is the text.
 
 mod prompt;
 mod run;
@@ -10,22 +10,26 @@ mod shape;
 mod train;
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
 use contextlm_core::{Backbone, ContextConfig, ContextLm, ContextLmConfig, Device, Module};
+use contextlm_weights::hub::{self, HubOptions};
 
 use crate::prompt::Prompt;
+
+/// The weights that are used if none are asked for.
+const PUBLISHED: &str = "EleutherAI/pythia-410m";
 
 /// Builds ContextLM on Pythia-410M, scores a prompt and continues it.
 #[derive(Parser)]
 #[command(version)]
 struct Args {
     /// Model directory with config.json, model.safetensors and tokenizer.json: a plain Pythia (any GPT-NeoX or GPT-2
-    /// does) or a ContextLM; without it the weights are random
+    /// does) or a ContextLM, or the hub's org/name[@revision]; without it EleutherAI/pythia-410m
     #[arg(long)]
-    weights: Option<PathBuf>,
+    weights: Option<String>,
     /// Text to score and to continue
     #[arg(long, default_value = "The quick brown fox jumps over the lazy dog. The lazy dog")]
     prompt: String,
@@ -41,7 +45,7 @@ struct Args {
     /// Where to compute: cpu, wgpu, cuda, libtorch, as far as they are built in
     #[arg(long, default_value = "cpu")]
     device: String,
-    /// Builds on Pythia-14M instead, to try the program out
+    /// Builds on Pythia-14M with random weights instead, to try the program out
     #[arg(long, conflicts_with = "weights")]
     small: bool,
 }
@@ -65,9 +69,10 @@ fn show() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
     let device = contextlm_device::device(&args.device)?;
     // To be trained in the end; what only computes goes through `model`, which is the same without its tape.
-    let (trainable, weights) = build(&args, &device.clone().autodiff())?;
+    let found = find(&args)?;
+    let (trainable, weights) = build(&args, found.as_deref(), &device.clone().autodiff())?;
     let model = trainable.valid();
-    let prompt = match &args.weights {
+    let prompt = match &found {
         Some(dir) => Prompt::with_tokenizer(&args.prompt, dir)?,
         None => Prompt::of_bytes(&args.prompt),
     };
@@ -76,9 +81,7 @@ fn show() -> Result<(), Box<dyn Error>> {
     shape::print(&model, prompt.tokens.len());
     println!();
     if weights == Weights::Random {
-        println!(
-            "Without --weights DIR the weights are random: what follows shows that the model runs, not what it can do."
-        );
+        println!("The weights are random: what follows shows that the model runs, not what it can do.");
         println!("The tokens are the prompt's bytes, and only bytes are continued with.\n");
     }
     if weights == Weights::FreshContext {
@@ -107,9 +110,27 @@ fn show() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The model, and a line that says where its values come from.
-fn build(args: &Args, device: &Device) -> Result<(ContextLm, Weights), Box<dyn Error>> {
-    let Some(dir) = &args.weights else {
+/// The published weights, which need a network or a cache, are gone without; those that were asked for are not.
+fn find(args: &Args) -> Result<Option<PathBuf>, Box<dyn Error>> {
+    let options = HubOptions::from_env();
+    if let Some(model) = &args.weights {
+        return Ok(Some(hub::find(model, &options)?.dir));
+    }
+    if args.small {
+        return Ok(None);
+    }
+    match hub::find(PUBLISHED, &options) {
+        Ok(found) => Ok(Some(found.dir)),
+        Err(error) => {
+            println!("{error}\n");
+            Ok(None)
+        }
+    }
+}
+
+/// The model, and where its values come from.
+fn build(args: &Args, found: Option<&Path>, device: &Device) -> Result<(ContextLm, Weights), Box<dyn Error>> {
+    let Some(dir) = found else {
         let name = if args.small { "pythia-14m" } else { "pythia-410m" };
         println!("ContextLM on {name}, random weights; pass --weights DIR for real ones\n");
         let plain = ContextLmConfig::preset(name)?.init(device)?;

@@ -1,9 +1,10 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use contextlm_weights::{ModelCard, SaveOptions, StoredType, load, save};
+use contextlm_weights::{ModelCard, SaveOptions, FloatType, load, save};
 use serde_json::json;
 
+use crate::model;
 use crate::output::{Busy, Outcome, Report};
 
 /// Writes a model directory again, for others to read
@@ -12,9 +13,9 @@ use crate::output::{Busy, Outcome, Report};
 /// `AutoModelForCausalLM.from_pretrained(dir, trust_remote_code=True)` too.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Model directory to read
+    /// Model directory to read, or the hub's org/name[@revision]
     #[arg(long)]
-    from: PathBuf,
+    from: String,
     /// Model directory to write
     #[arg(long)]
     out: PathBuf,
@@ -44,21 +45,25 @@ enum Dtype {
 
 pub(crate) fn run(args: &Args) -> Outcome {
     let device = contextlm_device::device("cpu")?;
-    let busy = Busy::new(format!("reading {}", args.from.display()));
-    let loaded = load(&args.from, &device)?;
+    let found = model::directory(&args.from)?;
+    let busy = Busy::new(format!("reading {}", args.from));
+    let loaded = load(&found.dir, &device)?;
     drop(busy);
     let busy = Busy::new(format!("writing {}", args.out.display()));
     let options = SaveOptions {
         dtype: match args.dtype {
-            Dtype::F32 => StoredType::F32,
-            Dtype::Bf16 => StoredType::Bf16,
-            Dtype::F16 => StoredType::F16,
+            Dtype::F32 => FloatType::F32,
+            Dtype::Bf16 => FloatType::Bf16,
+            Dtype::F16 => FloatType::F16,
         },
         max_shard_bytes: args.max_shard_bytes,
         overwrite: args.overwrite,
         with_python: args.with_python,
-        companions: Some(args.from.clone()),
-        card: ModelCard { base: None, training_data: args.training_data.clone() },
+        companions: Some(found.dir.clone()),
+        card: ModelCard {
+            base: found.model.as_ref().map(ToString::to_string),
+            training_data: args.training_data.clone(),
+        },
     };
     let files = save(&loaded.model, &loaded.config, &args.out, &options)?;
     drop(busy);

@@ -6,6 +6,7 @@ use contextlm_weights::{KeyMap, LoadOptions, Loaded, ModelCard, SaveOptions, loa
 use serde_json::json;
 
 use crate::context;
+use crate::model;
 use crate::output::{Busy, Outcome, Report};
 
 /// Makes a ContextLM of a plain Hugging Face checkpoint
@@ -16,9 +17,9 @@ use crate::output::{Busy, Outcome, Report};
 /// A directory that is a ContextLM already, under other tensor names (--key-map), is written as it is, under ours.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Model directory to read
+    /// Model directory to read, or the hub's org/name[@revision]
     #[arg(long)]
-    from: PathBuf,
+    from: String,
     /// Model directory to write
     #[arg(long)]
     out: PathBuf,
@@ -45,17 +46,18 @@ pub(crate) fn run(args: &Args) -> Outcome {
     options.allow_unused = args.allow_unused;
     options.key_map = args.key_map.as_ref().map(KeyMap::from_file).transpose()?;
 
-    let busy = Busy::new(format!("reading {}", args.from.display()));
-    let Loaded { model, mut config, tensors, unused, not_finite, .. } = load_with(&args.from, &device, &options)?;
+    let found = model::directory(&args.from)?;
+    let busy = Busy::new(format!("reading {}", args.from));
+    let Loaded { model, mut config, tensors, unused, not_finite, .. } = load_with(&found.dir, &device, &options)?;
     drop(busy);
     if not_finite > 0 {
-        eprintln!("warning: {not_finite} values in {} are infinite or no number", args.from.display());
+        eprintln!("warning: {not_finite} values in {} are infinite or no number", args.from);
     }
 
     let mut starts_equal = None;
     let model = if config.context.is_some() {
         if let Some(text) = &args.context {
-            return Err(format!("--context {text}: {} is a ContextLM already", args.from.display()).into());
+            return Err(format!("--context {text}: {} is a ContextLM already", args.from).into());
         }
         model
     } else {
@@ -70,10 +72,13 @@ pub(crate) fn run(args: &Args) -> Outcome {
     };
 
     let busy = Busy::new(format!("writing {}", args.out.display()));
-    let base = args.from.file_name().map(|name| name.to_string_lossy().into_owned());
+    let base = match &found.model {
+        Some(model) => Some(model.to_string()),
+        None => found.dir.file_name().map(|name| name.to_string_lossy().into_owned()),
+    };
     let options = SaveOptions {
         overwrite: args.overwrite,
-        companions: Some(args.from.clone()),
+        companions: Some(found.dir.clone()),
         card: ModelCard { base, training_data: None },
         ..SaveOptions::default()
     };
@@ -98,6 +103,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         writeln!(text, "not used: {}", unused.join(", "))?;
     }
     let json = json!({
+        "model": model::named(&found),
         "parameters": { "backbone": parameters.backbone, "context": parameters.context, "total": parameters.total },
         "tensors": tensors, "unused": unused, "starts_equal": starts_equal,
     });

@@ -1,18 +1,19 @@
 use std::fmt::Write;
-use std::path::PathBuf;
 
 use contextlm_core::{Backbone, ContextConfig, ContextLmConfig};
+use contextlm_weights::hub::Snapshot;
 use serde_json::{Value, json};
 
 use crate::context;
+use crate::model;
 use crate::output::{Outcome, Report};
 
 /// Shows parameters, arithmetic and context settings of a model, without reading its weights
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Model directory, of a ContextLM or a plain Hugging Face one
+    /// Model directory, of a ContextLM or a plain Hugging Face one, or the hub's org/name[@revision]
     #[arg(long, required_unless_present = "preset")]
-    model: Option<PathBuf>,
+    model: Option<String>,
     /// Published backbone: gpt2 ... gpt2-xl, pythia-14m ... pythia-1.4b
     #[arg(long, conflicts_with = "model")]
     preset: Option<String>,
@@ -22,7 +23,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
-    let config = config(args)?;
+    let found = args.model.as_deref().map(model::directory).transpose()?;
+    let config = config(args, found.as_ref())?;
     config.validate()?;
     // Nothing is drawn: a parameter has no values before they are looked at.
     let model = config.init(&contextlm_device::device("cpu")?)?;
@@ -30,6 +32,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let flops = model.flops_per_token(spec.max_positions);
     let settings = model.settings().map_or(Value::Null, |settings| json!(settings));
     let json = json!({
+        "model": found.as_ref().map(model::named),
         "parameters": { "backbone": parameters.backbone, "context": parameters.context, "total": parameters.total },
         "flops_per_token": flops.map(|flops| json!({
             "backbone": flops.backbone, "context": flops.context, "total": flops.total,
@@ -59,8 +62,8 @@ pub(crate) fn run(args: &Args) -> Outcome {
     Ok(Report { text, json })
 }
 
-fn config(args: &Args) -> Result<ContextLmConfig, Box<dyn std::error::Error>> {
-    if let Some(dir) = &args.model {
+fn config(args: &Args, found: Option<&Snapshot>) -> Result<ContextLmConfig, Box<dyn std::error::Error>> {
+    if let Some(Snapshot { dir, .. }) = found {
         return Ok(ContextLmConfig::from_file(dir.join("config.json"))?);
     }
     let plain = ContextLmConfig::preset(args.preset.as_deref().unwrap_or_default())?;

@@ -4,6 +4,7 @@ mod context;
 mod export;
 mod import;
 mod inspect;
+mod model;
 mod output;
 mod score;
 

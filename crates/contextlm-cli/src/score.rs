@@ -1,12 +1,13 @@
 use std::error::Error;
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::Path;
 
 use contextlm_core::{Backbone, ContextLm, Device, Int, Tensor};
 use contextlm_data::Tokenizer;
 use contextlm_weights::load;
 use serde_json::json;
 
+use crate::model;
 use crate::output::{Busy, Outcome, Report};
 
 /// Positions whose logits exist at the same time.
@@ -15,9 +16,9 @@ const ROWS: usize = 64;
 /// Gives the log-probability of every token after the first
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Model directory, of a ContextLM or a plain Hugging Face one
+    /// Model directory, of a ContextLM or a plain Hugging Face one, or the hub's org/name[@revision]
     #[arg(long)]
-    model: PathBuf,
+    model: String,
     /// Ids separated by white space
     #[arg(long, required_unless_present = "text")]
     tokens: Option<String>,
@@ -31,12 +32,13 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Outcome {
     let device = contextlm_device::device(&args.device)?;
-    let tokens = tokens(args)?;
-    let busy = Busy::new(format!("reading {}", args.model.display()));
-    let loaded = load(&args.model, &device)?;
+    let found = model::directory(&args.model)?;
+    let tokens = tokens(args, &found.dir)?;
+    let busy = Busy::new(format!("reading {}", args.model));
+    let loaded = load(&found.dir, &device)?;
     drop(busy);
     if loaded.not_finite > 0 {
-        eprintln!("warning: {} values in {} are infinite or no number", loaded.not_finite, args.model.display());
+        eprintln!("warning: {} values in {} are infinite or no number", loaded.not_finite, args.model);
     }
     let spec = loaded.model.backbone.spec();
     check(&tokens, spec.vocabulary, spec.max_positions)?;
@@ -50,12 +52,15 @@ pub(crate) fn run(args: &Args) -> Outcome {
         writeln!(text, "{token:>8} {logprob:>10.4}")?;
     }
     writeln!(text, "nll {nll:.4} nats, {:.4} a token", nll / logprobs.len() as f64)?;
-    Ok(Report { text, json: json!({ "tokens": tokens, "logprobs": logprobs, "nll": nll }) })
+    Ok(Report {
+        text,
+        json: json!({ "model": model::named(&found), "tokens": tokens, "logprobs": logprobs, "nll": nll }),
+    })
 }
 
-fn tokens(args: &Args) -> Result<Vec<u32>, Box<dyn Error>> {
+fn tokens(args: &Args, dir: &Path) -> Result<Vec<u32>, Box<dyn Error>> {
     if let Some(text) = &args.text {
-        return Ok(Tokenizer::from_dir(&args.model)?.encode(text)?);
+        return Ok(Tokenizer::from_dir(dir)?.encode(text)?);
     }
     let id = |word: &str| {
         word.parse()

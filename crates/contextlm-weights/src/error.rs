@@ -29,6 +29,16 @@ pub enum WeightsError {
         /// Tensors in the files.
         tensors: usize,
     },
+    /// A model of the Hugging Face hub cannot be had.
+    #[error("{model}: {reason} ({endpoint}); to use a model on this machine, give the path of its directory")]
+    Hub {
+        /// `org/name@revision`.
+        model: String,
+        /// The hub's address.
+        endpoint: String,
+        /// Why not.
+        reason: String,
+    },
     /// The tensors in the files are not those of the model.
     #[error("{path}: the tensors are not those of the model: {}", list(problems))]
     Tensors {

@@ -19,12 +19,17 @@
 //! mapped into memory: that needs `unsafe`, and a file that another program shortens would end the process.
 //!
 //! [`save`] writes such a directory, whole or not at all.
+//!
+//! With the feature `hub`, [`hub::find`](https://docs.rs/contextlm-weights/latest/contextlm_weights/hub/fn.find.html) turns
+//! a model's name on the Hugging Face hub into such a directory.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod error;
 mod files;
 mod header;
+#[cfg(feature = "hub")]
+pub mod hub;
 mod index;
 mod key_map;
 mod load;
@@ -36,4 +41,4 @@ mod values;
 pub use error::{Problem, WeightsError};
 pub use key_map::KeyMap;
 pub use load::{LoadOptions, Loaded, load, load_into, load_with};
-pub use save::{ModelCard, SaveOptions, StoredType, save, save_tensors};
+pub use save::{ModelCard, SaveOptions, FloatType, save, save_tensors};

@@ -13,7 +13,7 @@ use contextlm_core::{Backbone, ContextLm, ContextLmConfig};
 use serde_json::{Value, json};
 
 pub use card::ModelCard;
-pub use write::StoredType;
+pub use write::FloatType;
 
 use crate::WeightsError;
 use crate::save::layout::{Shard, shards};
@@ -35,7 +35,7 @@ const COMPANIONS: [&str; 7] = [
 #[derive(Debug, Clone, PartialEq)]
 pub struct SaveOptions {
     /// Type of the values in the files. Default: f32.
-    pub dtype: StoredType,
+    pub dtype: FloatType,
     /// Bytes of tensors in one file, as far as tensors can be parted. Default: 5 GB, as `transformers` has it.
     pub max_shard_bytes: u64,
     /// Whether a directory that is there and not empty is replaced. Default: no, it is an error.
@@ -52,7 +52,7 @@ pub struct SaveOptions {
 impl Default for SaveOptions {
     fn default() -> Self {
         Self {
-            dtype: StoredType::F32,
+            dtype: FloatType::F32,
             max_shard_bytes: 5_000_000_000,
             overwrite: false,
             with_python: false,
@@ -144,7 +144,7 @@ fn index(shards: &[Shard]) -> Value {
 }
 
 /// Where a config says of which type its values are, it says so of the values that are written.
-fn set_dtype(config: &mut Value, dtype: StoredType) {
+fn set_dtype(config: &mut Value, dtype: FloatType) {
     for key in ["dtype", "torch_dtype"] {
         for table in ["", "/backbone"] {
             if let Some(found) = config.pointer_mut(table).and_then(|table| table.get_mut(key)) {

@@ -11,7 +11,7 @@ use contextlm_core::{
     BackboneConfig, ContextConfig, ContextLm, ContextLmConfig, FusionKind, Gpt2Config, GptNeoXConfig,
     InitialContextKind, Module, ModulePath, Pooling, Source,
 };
-use contextlm_weights::{ModelCard, SaveOptions, StoredType, load, load_into, save, save_tensors};
+use contextlm_weights::{ModelCard, SaveOptions, FloatType, load, load_into, save, save_tensors};
 use half::{bf16, f16};
 use proptest::prelude::*;
 
@@ -117,8 +117,8 @@ fn half_precision_is_rounded_to_the_nearest() {
         gpt2.other.insert("torch_dtype".into(), "float32".into());
     }
     for (dtype, round) in [
-        (StoredType::Bf16, (|x| bf16::from_f32(x).to_f32()) as fn(f32) -> f32),
-        (StoredType::F16, |x| f16::from_f32(x).to_f32()),
+        (FloatType::Bf16, (|x| bf16::from_f32(x).to_f32()) as fn(f32) -> f32),
+        (FloatType::F16, |x| f16::from_f32(x).to_f32()),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().join("model");

@@ -1,7 +1,7 @@
 use contextlm_core::ModelTensor;
 use serde_json::{Map, Value, json};
 
-use crate::save::StoredType;
+use crate::save::FloatType;
 
 /// A tensor as it is going to be in its file.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,7 +25,7 @@ impl Shard {
     }
 
     /// The first bytes of the file: the length of the header, and the header, filled up to a multiple of 8.
-    pub(super) fn header(&self, dtype: StoredType) -> Vec<u8> {
+    pub(super) fn header(&self, dtype: FloatType) -> Vec<u8> {
         let mut entries = Map::new();
         // Without this `transformers` does not know whose layout the tensors have.
         entries.insert("__metadata__".into(), json!({ "format": "pt" }));
@@ -43,7 +43,7 @@ impl Shard {
 }
 
 /// Parts tensors into files of at most `max_bytes` each; a larger tensor has a file of its own.
-pub(super) fn shards(tensors: Vec<ModelTensor>, dtype: StoredType, max_bytes: u64) -> Vec<Shard> {
+pub(super) fn shards(tensors: Vec<ModelTensor>, dtype: FloatType, max_bytes: u64) -> Vec<Shard> {
     let mut parts: Vec<Vec<Placed>> = vec![Vec::new()];
     let mut size = 0;
     for tensor in tensors {

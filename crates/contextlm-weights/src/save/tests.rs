@@ -71,7 +71,7 @@ fn shards_are_as_large_as_allowed_and_have_every_tensor_once() {
     let tensors = model.tensors();
     let largest = tensors.iter().map(|t| t.stored_shape().iter().product::<usize>() as u64 * 4).max().unwrap();
     for max in [1, 1000, largest, 3 * largest, u64::MAX] {
-        let shards = shards(tensors.clone(), StoredType::F32, max);
+        let shards = shards(tensors.clone(), FloatType::F32, max);
         assert!(shards.iter().all(|shard| shard.bytes() <= max || shard.tensors.len() == 1), "{max}");
         let names: Vec<_> = shards.iter().flat_map(|shard| &shard.tensors).map(|tensor| &tensor.name).collect();
         assert_eq!(names, tensors.iter().map(|tensor| &tensor.name.name).collect::<Vec<_>>());

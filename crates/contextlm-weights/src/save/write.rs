@@ -15,7 +15,7 @@ const PIECE: usize = 1 << 16;
 
 /// The type of values in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StoredType {
+pub enum FloatType {
     /// 32 bits: what models are trained in.
     F32,
     /// The upper half of f32's bits, rounded to the nearest, ties to even.
@@ -24,7 +24,7 @@ pub enum StoredType {
     F16,
 }
 
-impl StoredType {
+impl FloatType {
     /// Its name in configs: `float32`, `bfloat16`, `float16`.
     pub fn name(self) -> &'static str {
         match self {
@@ -82,7 +82,7 @@ pub(crate) fn create_file(path: &Path) -> io::Result<Box<dyn Sink>> {
 pub(super) fn write_shards<B: Backbone>(
     model: &ContextLm<B>,
     shards: &[Shard],
-    dtype: StoredType,
+    dtype: FloatType,
     folder: &Path,
     create: &Create,
 ) -> Result<(), WeightsError> {
@@ -108,7 +108,7 @@ struct Walk<'a> {
     /// Tensors that the open shard still lacks.
     left: usize,
     open: Option<(std::path::PathBuf, Box<dyn Sink>)>,
-    dtype: StoredType,
+    dtype: FloatType,
     folder: &'a Path,
     create: &'a Create,
     error: Option<WeightsError>,
@@ -165,7 +165,7 @@ impl ModuleVisitor for Walk<'_> {
     }
 }
 
-fn write_values(values: &[f32], dtype: StoredType, file: &mut dyn Write) -> io::Result<()> {
+fn write_values(values: &[f32], dtype: FloatType, file: &mut dyn Write) -> io::Result<()> {
     let mut bytes = Vec::with_capacity(PIECE * dtype.bytes());
     for piece in values.chunks(PIECE) {
         bytes.clear();
@@ -180,7 +180,7 @@ fn write_transposed(
     values: &[f32],
     rows: usize,
     columns: usize,
-    dtype: StoredType,
+    dtype: FloatType,
     file: &mut dyn Write,
 ) -> io::Result<()> {
     let at_once = (PIECE / rows.max(1)).max(1);

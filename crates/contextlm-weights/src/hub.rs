@@ -1,0 +1,60 @@
+//! Models from the Hugging Face hub, by way of its cache on this machine.
+
+mod download;
+mod name;
+mod options;
+mod snapshot;
+
+use std::path::{Path, PathBuf};
+
+pub use name::HubModel;
+pub use options::HubOptions;
+
+use crate::WeightsError;
+use download::download;
+use snapshot::cached;
+
+/// A model directory, and what it is a copy of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The directory, to [`load`](crate::load) from.
+    pub dir: PathBuf,
+    /// The hub's name of the model, with the commit that `dir` holds as its revision; `None` of a directory of one's own.
+    pub model: Option<HubModel>,
+    /// Why the cache was used without asking the hub, if it was.
+    pub offline: Option<String>,
+}
+
+/// The directory of a model that is named by a path or by the hub's `org/name[@revision]`; the latter is downloaded into
+/// the cache as far as it is not there yet.
+///
+/// What exists as a path is a path. A revision is a branch, a tag or a commit, `main` if it is not given. Only
+/// `config.json`, the tokenizer's files and safetensors are ever fetched. A download that broke off goes on where it was.
+/// Where the hub cannot be reached (which takes [`HubOptions::patience`], 8 seconds, at most to find out), a snapshot in the cache is used, if there
+/// is a whole one.
+///
+/// # Errors
+/// [`WeightsError::Hub`] naming the model and what to do; [`WeightsError::File`] if the name is neither a directory nor
+/// one that the hub could have.
+pub fn find(model: &str, options: &HubOptions) -> Result<Snapshot, WeightsError> {
+    let path = Path::new(model);
+    if path.exists() {
+        return Ok(Snapshot { dir: path.into(), model: None, offline: None });
+    }
+    let Ok(name) = model.parse::<HubModel>() else {
+        let reason = "there is no such directory, and a model of the hub is called org/name or org/name@revision";
+        return Err(WeightsError::file(path, reason));
+    };
+    if options.offline {
+        let reason = "HF_HUB_OFFLINE is set".to_string();
+        return cached(&name, options, reason.clone()).ok_or_else(|| WeightsError::hub(&name, options, reason));
+    }
+    download(&name, options)
+}
+
+impl WeightsError {
+    fn hub(model: &HubModel, options: &HubOptions, reason: impl ToString) -> Self {
+        Self::Hub { model: model.to_string(), endpoint: options.endpoint.clone(), reason: reason.to_string() }
+    }
+}
