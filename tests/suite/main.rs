@@ -15,6 +15,7 @@ mod init;
 mod latent;
 mod plain;
 mod position_rule;
+mod precision;
 mod retrofit;
 mod rows;
 mod sizes;

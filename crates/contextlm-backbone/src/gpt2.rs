@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use burn::module::{Module, Param};
 use burn::nn::{Dropout, DropoutConfig};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor};
 use contextlm_nn::{
     AttentionConfig, Block, BlockConfig, Init, KvCache, MlpConfig, MlpKind, Norm, NormConfig, NormKind, Positions,
-    QkvLayout, Residual,
+    QkvLayout, Residual, cast,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -255,9 +255,11 @@ impl Backbone for Gpt2 {
     }
 }
 
-/// Rows of an embedding table [N, D] by their numbers [B, T], as [B, T, D].
+/// Rows of an embedding table [N, D] by their numbers [B, T], as [B, T, D] in f32.
 pub(crate) fn rows_of(table: Tensor<2>, numbers: Tensor<2, Int>) -> Tensor<3> {
-    burn::tensor::module::embedding(table, numbers)
+    // The gradient of a row is a sum over all its uses, which bf16 could not add up.
+    let table = if table.is_tracked() { cast(table, DType::F32) } else { table };
+    cast(burn::tensor::module::embedding(table, numbers), DType::F32)
 }
 
 /// Runs blocks one after another; they share the angles of their rotary positions.

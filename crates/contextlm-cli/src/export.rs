@@ -1,9 +1,9 @@
 use std::path::PathBuf;
 
-use clap::ValueEnum;
-use contextlm_weights::{ModelCard, SaveOptions, FloatType, load, save};
+use contextlm_weights::{ModelCard, SaveOptions, load, save};
 use serde_json::json;
 
+use crate::dtype::Dtype;
 use crate::model;
 use crate::output::{Busy, Outcome, Report};
 
@@ -36,13 +36,6 @@ pub(crate) struct Args {
     overwrite: bool,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Dtype {
-    F32,
-    Bf16,
-    F16,
-}
-
 pub(crate) fn run(args: &Args) -> Outcome {
     let device = contextlm_device::device("cpu")?;
     let found = model::directory(&args.from)?;
@@ -51,11 +44,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     drop(busy);
     let busy = Busy::new(format!("writing {}", args.out.display()));
     let options = SaveOptions {
-        dtype: match args.dtype {
-            Dtype::F32 => FloatType::F32,
-            Dtype::Bf16 => FloatType::Bf16,
-            Dtype::F16 => FloatType::F16,
-        },
+        dtype: args.dtype.into(),
         max_shard_bytes: args.max_shard_bytes,
         overwrite: args.overwrite,
         with_python: args.with_python,

@@ -1,6 +1,7 @@
 //! The `contextlm` program: see `contextlm --help`.
 
 mod context;
+mod dtype;
 mod export;
 mod import;
 mod inspect;

@@ -1,8 +1,14 @@
 //! Models on the command line: a directory, or a name on the Hugging Face hub.
 
-use contextlm_weights::WeightsError;
+use std::path::Path;
+
+use contextlm_core::Device;
 use contextlm_weights::hub::{HubOptions, Snapshot, find};
+use contextlm_weights::{LoadOptions, Loaded, WeightsError, load_with};
 use serde_json::Value;
+
+use crate::dtype::Dtype;
+use crate::output::Busy;
 
 /// The directory of a model; downloads it if it is a name, and says on stderr which commit it is.
 pub(crate) fn directory(model: &str) -> Result<Snapshot, WeightsError> {
@@ -22,4 +28,16 @@ pub(crate) fn named(found: &Snapshot) -> Value {
         Some(model) => model.to_string().into(),
         None => found.dir.to_string_lossy().into(),
     }
+}
+
+/// Reads a model, with its parameters in this type.
+pub(crate) fn load(dir: &Path, device: &Device, dtype: Dtype) -> Result<Loaded, WeightsError> {
+    let _busy = Busy::new(format!("reading {}", dir.display()));
+    let mut options = LoadOptions::default();
+    options.dtype = dtype.into();
+    let loaded = load_with(dir, device, &options)?;
+    if loaded.not_finite > 0 {
+        eprintln!("warning: {} values in {} are infinite or no number", loaded.not_finite, dir.display());
+    }
+    Ok(loaded)
 }

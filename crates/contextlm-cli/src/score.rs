@@ -4,9 +4,9 @@ use std::path::Path;
 
 use contextlm_core::{Backbone, ContextLm, Device, Int, Tensor};
 use contextlm_data::Tokenizer;
-use contextlm_weights::load;
 use serde_json::json;
 
+use crate::dtype::Dtype;
 use crate::model;
 use crate::output::{Busy, Outcome, Report};
 
@@ -28,18 +28,16 @@ pub(crate) struct Args {
     /// Where to compute: cpu, wgpu, cuda:0, libtorch, as far as they are built in
     #[arg(long, default_value = "cpu")]
     device: String,
+    /// Type of the parameters in memory, and of the matrix products
+    #[arg(long, value_enum, default_value_t = Dtype::F32)]
+    dtype: Dtype,
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
     let device = contextlm_device::device(&args.device)?;
     let found = model::directory(&args.model)?;
     let tokens = tokens(args, &found.dir)?;
-    let busy = Busy::new(format!("reading {}", args.model));
-    let loaded = load(&found.dir, &device)?;
-    drop(busy);
-    if loaded.not_finite > 0 {
-        eprintln!("warning: {} values in {} are infinite or no number", loaded.not_finite, args.model);
-    }
+    let loaded = model::load(&found.dir, &device, args.dtype)?;
     let spec = loaded.model.backbone.spec();
     check(&tokens, spec.vocabulary, spec.max_positions)?;
 
@@ -90,7 +88,7 @@ fn logprobs(model: &ContextLm, tokens: &[u32], device: &Device) -> Result<Vec<f6
     let mut logprobs = Vec::new();
     for (number, targets) in tokens[1..].chunks(ROWS).enumerate() {
         let states = states.clone().narrow(1, number * ROWS, targets.len()).squeeze_dim::<2>(0);
-        let logits = states.matmul(head.clone()).into_data().convert::<f32>();
+        let logits = states.cast(head.dtype()).matmul(head.clone()).into_data().convert::<f32>();
         let logits: Vec<f32> = logits.try_into_vec()?;
         for (row, &target) in logits.chunks(logits.len() / targets.len()).zip(targets) {
             let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);

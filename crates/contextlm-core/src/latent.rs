@@ -1,5 +1,6 @@
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 use contextlm_embedding::ChunkGrid;
+use contextlm_nn::cast;
 use serde::{Deserialize, Serialize};
 
 /// A loss on the predicted contexts themselves, for ablations; it is a training key and never in `config.json`.
@@ -31,6 +32,7 @@ pub(crate) fn latent_loss(
         return None;
     }
     let (predicted, target) = grid.predictions_and_targets(predicted, chunks.detach())?;
+    let (predicted, target) = (cast(predicted, DType::F32), cast(target, DType::F32));
     let distances = match kind {
         LatentLoss::Cosine => {
             let norms = length(predicted.clone()) * length(target.clone());

@@ -33,12 +33,13 @@ mod counts;
 mod error;
 mod latent;
 mod model;
+mod precision;
 mod retrofit;
 mod tensors;
 
 pub use any_backbone::{AnyBackbone, BackboneConfig};
 pub use burn::module::Module;
-pub use burn::tensor::{Device, Int, Tensor};
+pub use burn::tensor::{Device, FloatDType, Int, Tensor};
 pub use config::ContextLmConfig;
 pub use context_config::{ContextConfig, InitialContextKind, PredictorPositions, Source};
 pub use contextlm_backbone::{

@@ -1,10 +1,10 @@
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor};
 use contextlm_backbone::{Backbone, Init, Positions};
 use contextlm_decoder::{FusionConfig, FusionKind, TokenDecoder, ZeroContexts};
 use contextlm_embedding::{ChunkGrid, ContextEmbedding, ContextEmbeddingConfig, InitialContext};
 use contextlm_kernels::{CrossEntropy, CrossEntropyOptions, IGNORE_INDEX, linear_cross_entropy_parts};
-use contextlm_nn::Documents;
+use contextlm_nn::{Documents, cast};
 use contextlm_predictor::{ContextPredictor, ContextPredictorConfig};
 
 use crate::latent::latent_loss;
@@ -146,7 +146,7 @@ impl<B: Backbone> ContextLm<B> {
         self.settings.as_ref()
     }
 
-    /// Logits of the next token at every position.
+    /// Logits of the next token at every position, f32.
     ///
     /// # Shapes
     /// tokens [B, T] to [B, T, V]
@@ -178,10 +178,11 @@ impl<B: Backbone> ContextLm<B> {
     /// x [B, T, D] to [B, T, V]
     pub fn forward_embedded(&self, x: Tensor<3>, at: &Positions) -> Tensor<3> {
         let states = self.run(x, at, None).states;
-        states.matmul(self.backbone.head().transpose().unsqueeze())
+        let head = self.backbone.head();
+        cast(cast(states, head.dtype()).matmul(head.transpose().unsqueeze()), DType::F32)
     }
 
-    /// Normed states, which the head makes logits of; for who needs logits of few positions at a time.
+    /// Normed states, f32, which the head makes logits of; for who needs logits of few positions at a time.
     ///
     /// # Shapes
     /// tokens [B, T] to [B, T, D]
@@ -221,9 +222,10 @@ impl<B: Backbone> ContextLm<B> {
         let [.., width] = pass.states.dims();
         let targets = targets.reshape([rows * length]);
         let divisor = options.divisor.unwrap_or_else(|| unignored(targets.clone()));
+        let head = self.backbone.head();
         let CrossEntropy { total, cross_entropy } = linear_cross_entropy_parts(
-            pass.states.reshape([rows * length, width]),
-            self.backbone.head(),
+            cast(pass.states.reshape([rows * length, width]), head.dtype()),
+            head,
             targets,
             CrossEntropyOptions { divisor, z_loss: options.z_loss, ..CrossEntropyOptions::default() },
         );

@@ -2,7 +2,7 @@ use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use contextlm_embedding::ChunkGrid;
-use contextlm_nn::{Init, Norm, NormConfig};
+use contextlm_nn::{Init, Norm, NormConfig, apply, cast};
 use serde::{Deserialize, Serialize};
 
 /// How a predicted context c enters the state h of a token that it guides.
@@ -128,7 +128,7 @@ impl Fusion {
             (FusionKind::Concat, _) | (_, ZeroContexts::None) => mapped,
             (_, ZeroContexts::All) => mapped.zeros_like(),
             (_, ZeroContexts::Initial) => {
-                let initial = Tensor::zeros([rows, 1, width], &mapped.device());
+                let initial = Tensor::zeros([rows, 1, width], (&mapped.device(), mapped.dtype()));
                 match count {
                     1 => initial,
                     _ => Tensor::cat(vec![initial, mapped.narrow(1, 1, count - 1)], 1),
@@ -146,7 +146,8 @@ impl Fusion {
             (FusionKind::NormedAdd, Some(norm), _) => norm.forward(states),
             (FusionKind::Concat, _, Some(proj)) => {
                 let [width, _] = states_part(proj);
-                states.matmul(proj.weight.val().narrow(0, 0, width).unsqueeze())
+                let weight = proj.weight.val().narrow(0, 0, width);
+                product(states, weight)
             }
             _ => states,
         }
@@ -160,14 +161,23 @@ impl Fusion {
     pub fn of_contexts(&self, contexts: Tensor<3>) -> Tensor<3> {
         match (self.kind, &self.norm_context, &self.proj, &self.gate) {
             (FusionKind::NormedAdd, Some(norm), ..) => norm.forward(contexts),
-            (FusionKind::GatedAdd, .., Some(gate)) => contexts * gate.val().unsqueeze(),
-            (FusionKind::ProjectedAdd, _, Some(proj), _) => proj.forward(contexts),
+            (FusionKind::GatedAdd, .., Some(gate)) => {
+                let gate = cast(gate.val(), contexts.dtype());
+                contexts * gate.unsqueeze()
+            }
+            (FusionKind::ProjectedAdd, _, Some(proj), _) => {
+                let dtype = contexts.dtype();
+                cast(apply(proj, contexts), dtype)
+            }
             (FusionKind::Concat, _, Some(proj), _) => {
                 let [width, _] = states_part(proj);
                 let weight = proj.weight.val().narrow(0, width, width);
-                let mapped = contexts.matmul(weight.unsqueeze());
+                let mapped = product(contexts, weight);
                 match &proj.bias {
-                    Some(bias) => mapped + bias.val().unsqueeze(),
+                    Some(bias) => {
+                        let bias = cast(bias.val(), mapped.dtype());
+                        mapped + bias.unsqueeze()
+                    }
                     None => mapped,
                 }
             }
@@ -180,4 +190,10 @@ impl Fusion {
 fn states_part(proj: &Linear) -> [usize; 2] {
     let [rows, columns] = proj.weight.lazy_shape().dims();
     [rows / 2, columns]
+}
+
+/// `x W` in the type of W, given in that of `x`.
+fn product(x: Tensor<3>, weight: Tensor<2>) -> Tensor<3> {
+    let dtype = x.dtype();
+    cast(cast(x, weight.dtype()).matmul(weight.unsqueeze()), dtype)
 }

@@ -1,6 +1,6 @@
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor};
-use contextlm_nn::Init;
+use burn::tensor::{DType, Device, Tensor};
+use contextlm_nn::{Init, cast};
 
 use crate::{ChunkGrid, Pool, Pooling};
 
@@ -72,7 +72,7 @@ impl ContextEmbedding {
     pub fn initial(&self, rows: usize, device: &Device) -> Tensor<3> {
         let shape = [rows, 1, self.config.width];
         match &self.initial {
-            Some(initial) => initial.val().unsqueeze::<3>().expand(shape),
+            Some(initial) => cast(initial.val(), DType::F32).unsqueeze::<3>().expand(shape),
             None => Tensor::zeros(shape, device),
         }
     }

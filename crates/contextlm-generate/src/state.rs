@@ -1,4 +1,4 @@
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use contextlm_core::{Backbone, ContextLm};
 
 use crate::caches::{Caches, token_table};
@@ -273,8 +273,9 @@ impl<'m, B: Backbone> DecoderState<'m, B> {
     /// [B, T, D] to [B, T, V]
     fn head(&self, states: Tensor<3>) -> Tensor<3> {
         let [rows, length, width] = states.dims();
-        let logits = states.reshape([rows * length, width]).matmul(self.model.backbone.head().transpose());
-        logits.reshape([rows, length, self.vocabulary])
+        let head = self.model.backbone.head();
+        let logits = states.reshape([rows * length, width]).cast(head.dtype()).matmul(head.transpose());
+        logits.cast(DType::F32).reshape([rows, length, self.vocabulary])
     }
 }
 

@@ -4,7 +4,7 @@
 mod common;
 
 use common::*;
-use contextlm_core::{ContextConfig, ContextLm, FusionKind, InitialContextKind, Pooling, Source};
+use contextlm_core::{ContextConfig, ContextLm, FloatDType, FusionKind, InitialContextKind, Pooling, Source};
 use contextlm_generate::{Beyond, DecoderState};
 
 fn state(model: &ContextLm, rows: usize) -> DecoderState<'_, contextlm_core::AnyBackbone> {
@@ -87,6 +87,25 @@ fn a_prompt_may_be_cut_anywhere() {
             for rest in [1, 2, 5] {
                 assert_equal(&fed(&model, &tokens, &[first, rest]), &expected, &format!("{what}, {first}, {rest}"));
             }
+        }
+    }
+}
+
+#[test]
+fn models_in_bf16_decode_what_they_compute() {
+    for (what, model, _) in variants() {
+        let model = model.cast(FloatDType::BF16);
+        let (prompt, next) = (tokens(9, 1), tokens(7, 2));
+        let mut state = state(&model, 1);
+        let mut found = rows(state.feed_all(&[&prompt]).unwrap());
+        for token in next.chunks(1) {
+            found.extend(rows(state.feed(&[token]).unwrap().unsqueeze_dim(1)));
+        }
+        let expected = full(&model, &[prompt, next].concat());
+        // Both round to bf16 between products of other sizes.
+        for (found, expected) in found.iter().zip(&expected) {
+            let largest = expected.iter().fold(1.0_f32, |largest, logit| largest.max(logit.abs()));
+            assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() <= 2e-2 * largest), "{what}");
         }
     }
 }

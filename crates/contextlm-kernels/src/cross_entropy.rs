@@ -62,16 +62,18 @@ impl CrossEntropyOptions {
 /// A `weight` that is also used elsewhere, as a tied embedding is, gets the sum of both gradients as usual.
 ///
 /// # Shapes
-/// - hidden: [N, D], f32
-/// - weight: [V, D], f32, the LM head
+/// - hidden: [N, D]
+/// - weight: [V, D], the LM head
 /// - targets: `[N]`, each in 0..V or [`IGNORE_INDEX`]
-/// - returns `[1]`
+/// - returns `[1]`, f32
+///
+/// Hidden states and weight may be bf16 or f16 too, both of them. The matrix products are in their type, the rest is in f32.
 ///
 /// Targets are not checked against V, since that would wait for the device: another value gives a wrong loss or the
 /// backend's own panic.
 ///
 /// # Panics
-/// If the shapes do not fit together, if a floating-point tensor is not f32, or on a backend whose feature is off.
+/// If the shapes do not fit together, if hidden and weight differ in type or are of another, or on a backend whose feature is off.
 pub fn linear_cross_entropy(
     hidden: Tensor<2>,
     weight: Tensor<2>,
@@ -103,9 +105,10 @@ pub fn linear_cross_entropy_parts(
     let ([rows, width], [vocabulary, head_width], [target_rows]) = (hidden.dims(), weight.dims(), targets.dims());
     assert_eq!(rows, target_rows, "hidden has {rows} rows, targets has {target_rows}: they must be equal");
     assert_eq!(width, head_width, "hidden has width {width}, weight has {head_width}: they must be equal");
-    for (name, dtype) in [("hidden", hidden.dtype()), ("weight", weight.dtype())] {
-        assert_eq!(dtype, DType::F32, "{name} must be f32 in linear_cross_entropy: cast it");
-    }
+    let (dtype, head_dtype) = (hidden.dtype(), weight.dtype());
+    assert_eq!(dtype, head_dtype, "hidden is {dtype:?}, weight is {head_dtype:?}: they must be equal");
+    let known = [DType::F32, DType::BF16, DType::F16];
+    assert!(known.contains(&dtype), "hidden is {dtype:?}, which linear_cross_entropy does not know: cast it");
     let (total, cross_entropy) = Dispatch::linear_cross_entropy(
         hidden.into_dispatch(),
         weight.into_dispatch(),

@@ -3,7 +3,7 @@ use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor};
 
-use crate::{Init, KvCache, Positions, Rotary, linear};
+use crate::{Init, KvCache, Positions, Rotary, apply, cast, in_f32, linear};
 
 /// How a model stores its query, key and value projections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +108,7 @@ impl Attention {
         rotary: Option<&Rotary>,
         cache: Option<&mut KvCache>,
     ) -> Tensor<3> {
-        let [rows, length, _] = x.dims();
+        let ([rows, length, _], dtype) = (x.dims(), x.dtype());
         let AttentionConfig { heads, kv_heads, head_dim, .. } = self.config;
 
         let (mut query, mut key, mut value) = self.project(x); // [B, H, T, Dh], twice [B, G, T, Dh]
@@ -122,10 +122,10 @@ impl Attention {
         let (key, value) = (repeat_heads(key, heads / kv_heads), repeat_heads(value, heads / kv_heads));
 
         let query = query.mul_scalar(1.0 / (head_dim as f64).sqrt());
-        let scores = query.matmul(key.swap_dims(2, 3)) + at.bias(); // [B, H, T, S]
-        let weights = self.dropout.forward(softmax(scores, 3));
+        let scores = query.matmul(key.swap_dims(2, 3)); // [B, H, T, S]
+        let weights = self.dropout.forward(in_f32(scores, |scores| softmax(scores + at.bias(), 3)));
         let mixed = weights.matmul(value).swap_dims(1, 2).reshape([rows, length, heads * head_dim]);
-        self.output.forward(mixed)
+        cast(apply(&self.output, mixed), dtype)
     }
 
     fn project(&self, x: Tensor<3>) -> (Tensor<4>, Tensor<4>, Tensor<4>) {
@@ -134,17 +134,17 @@ impl Attention {
         let split = |x: Tensor<3>, heads: usize| x.reshape([rows, length, heads, head_dim]).swap_dims(1, 2);
         match &self.qkv {
             QueryKeyValue::Separate(maps) => (
-                split(maps.query.forward(x.clone()), heads),
-                split(maps.key.forward(x.clone()), kv_heads),
-                split(maps.value.forward(x), kv_heads),
+                split(apply(&maps.query, x.clone()), heads),
+                split(apply(&maps.key, x.clone()), kv_heads),
+                split(apply(&maps.value, x), kv_heads),
             ),
             QueryKeyValue::Fused(map) if layout == QkvLayout::PerHead => {
-                let all = map.forward(x).reshape([rows, length, heads, 3 * head_dim]).swap_dims(1, 2);
+                let all = apply(map, x).reshape([rows, length, heads, 3 * head_dim]).swap_dims(1, 2);
                 let part = |i: usize| all.clone().narrow(3, i * head_dim, head_dim);
                 (part(0), part(1), part(2))
             }
             QueryKeyValue::Fused(map) => {
-                let all = map.forward(x);
+                let all = apply(map, x);
                 let (inner, kv) = (heads * head_dim, kv_heads * head_dim);
                 (
                     split(all.clone().narrow(2, 0, inner), heads),

@@ -1,5 +1,7 @@
 use burn::tensor::{Device, Tensor};
 
+use crate::cast;
+
 /// What one block remembers for decoding, as far as whoever decodes has to know it.
 ///
 /// Rows are sequences that are decoded together. They may hold different numbers of entries: the new entries of a
@@ -83,6 +85,11 @@ impl KvCache {
         let start = self.lengths[rows.start];
         let end = start + new;
         assert!(end <= capacity, "the cache holds {capacity} entries, not {end}");
+        if self.keys.dtype() != keys.dtype() {
+            // Of the first entries: what they are made of is not known before.
+            self.keys.inplace(|all| all.cast(keys.dtype()));
+            self.values.inplace(|all| all.cast(values.dtype()));
+        }
         let place = [rows.clone(), 0..heads, start..end, 0..width];
         self.keys.inplace(|all| all.slice_assign(place.clone(), keys));
         self.values.inplace(|all| all.slice_assign(place, values));
@@ -98,6 +105,9 @@ impl DecodingCache for KvCache {
         if end == 0 || rows.is_empty() {
             return arranged;
         }
+        let dtype = self.keys.dtype();
+        arranged.keys.inplace(|all| cast(all, dtype));
+        arranged.values.inplace(|all| cast(all, dtype));
         let place = [0..rows.len(), 0..heads, 0..end, 0..width];
         let kept = |all: &Tensor<4>| {
             let rows = rows.iter().map(|&row| all.clone().narrow(0, row, 1).narrow(2, 0, end)).collect();

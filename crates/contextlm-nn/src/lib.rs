@@ -17,6 +17,7 @@ mod linear;
 mod mlp;
 mod norm;
 mod positions;
+mod precision;
 mod rotary;
 
 pub use attention::{Attention, AttentionConfig, QkvLayout, QueryKeyValue, SeparateQkv};
@@ -29,4 +30,5 @@ pub use linear::linear;
 pub use mlp::{Mlp, MlpConfig, MlpKind};
 pub use norm::{Norm, NormConfig, NormKind};
 pub use positions::Positions;
+pub use precision::{apply, cast, in_f32};
 pub use rotary::{Rotary, RotaryConfig, RotaryScaling};

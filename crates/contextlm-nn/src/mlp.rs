@@ -4,7 +4,7 @@ use burn::tensor::activation::{gelu_approximate, silu};
 use burn::tensor::{Device, Tensor};
 use contextlm_kernels::gelu;
 
-use crate::{Init, linear};
+use crate::{Init, apply, cast, linear};
 
 /// What stands between the MLP's maps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,14 +66,15 @@ impl Mlp {
     /// # Shapes
     /// [B, T, D] to [B, T, D]
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let gate = self.gate.as_ref().map(|gate| silu(gate.forward(x.clone())));
-        let up = self.up.forward(x);
+        let dtype = x.dtype();
+        let gate = self.gate.as_ref().map(|gate| silu(apply(gate, x.clone())));
+        let up = apply(&self.up, x);
         let inner = match (self.kind, gate) {
             (MlpKind::Gelu, _) => gelu(up),
             (MlpKind::GeluTanh, _) => gelu_approximate(up),
             (MlpKind::SwiGlu, Some(gate)) => gate * up,
             (MlpKind::SwiGlu, None) => up,
         };
-        self.down.forward(inner)
+        cast(apply(&self.down, inner), dtype)
     }
 }

@@ -1,9 +1,9 @@
 use burn::module::{Module, Param};
 use burn::tensor::module::layer_norm;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::Init;
+use crate::{Init, cast, in_f32};
 
 /// Which normalisation a model uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,18 +55,19 @@ impl NormConfig {
 }
 
 impl Norm {
-    /// Normalises the last dimension.
+    /// Normalises the last dimension, in f32.
     ///
     /// # Shapes
     /// `[..., D]` to `[..., D]`
     pub fn forward<const R: usize>(&self, x: Tensor<R>) -> Tensor<R> {
-        let bias = self.bias.as_ref().map(Param::val);
-        match self.config.kind {
-            NormKind::Layer => layer_norm(x, self.weight.val(), bias, self.config.eps),
+        let weight = cast(self.weight.val(), DType::F32);
+        let bias = self.bias.as_ref().map(|bias| cast(bias.val(), DType::F32));
+        in_f32(x, |x| match self.config.kind {
+            NormKind::Layer => layer_norm(x, weight, bias, self.config.eps),
             NormKind::Rms => {
                 let mean_square = x.clone().square().mean_dim(R - 1);
-                x * (mean_square + self.config.eps).sqrt().recip() * self.weight.val().unsqueeze()
+                x * (mean_square + self.config.eps).sqrt().recip() * weight.unsqueeze()
             }
-        }
+        })
     }
 }

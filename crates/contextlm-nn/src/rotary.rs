@@ -1,5 +1,7 @@
 use burn::tensor::{Int, Tensor};
 
+use crate::in_f32;
+
 /// Rotary position embeddings (arXiv 2104.09864) in GPT-NeoX's form: the first `dimensions` of each head are
 /// rotated, dimension i together with dimension i + `dimensions`/2 ("rotate half").
 #[derive(Debug, Clone, PartialEq)]
@@ -84,9 +86,11 @@ impl Rotary {
 
     fn turn(&self, x: Tensor<4>) -> Tensor<4> {
         let half = self.dimensions / 2;
-        let (first, second) = (x.clone().narrow(3, 0, half), x.clone().narrow(3, half, half));
-        let turned = Tensor::cat(vec![second.neg(), first], 3);
-        x * self.cos.clone() + turned * self.sin.clone()
+        in_f32(x, |x| {
+            let (first, second) = (x.clone().narrow(3, 0, half), x.clone().narrow(3, half, half));
+            let turned = Tensor::cat(vec![second.neg(), first], 3);
+            x * self.cos.clone() + turned * self.sin.clone()
+        })
     }
 }
 

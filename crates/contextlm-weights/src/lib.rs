@@ -12,7 +12,7 @@
 //! A directory has `config.json` and `model.safetensors`, or shards of it and `model.safetensors.index.json`.
 //! Reading is strict: every tensor of the model must be there in its shape, and nothing that the model has no use
 //! for, but buffers that old files are known to carry. Whatever is wrong is reported at once. Files hold f32, f16
-//! or bf16; parameters become the device's default float type, f32 unless that was changed.
+//! or bf16; parameters are f32 in memory unless [`LoadOptions::dtype`] says otherwise.
 //!
 //! Files are not trusted: sizes and offsets are checked against the file's length before anything is reserved for
 //! them. They are read a piece at a time, so that the memory needed beside the model is that of one tensor. They are not
@@ -27,6 +27,7 @@
 
 mod error;
 mod files;
+mod float_type;
 mod header;
 #[cfg(feature = "hub")]
 pub mod hub;
@@ -39,6 +40,7 @@ mod unique;
 mod values;
 
 pub use error::{Problem, WeightsError};
+pub use float_type::FloatType;
 pub use key_map::KeyMap;
 pub use load::{LoadOptions, Loaded, load, load_into, load_with};
-pub use save::{ModelCard, SaveOptions, FloatType, save, save_tensors};
+pub use save::{ModelCard, SaveOptions, save, save_tensors};

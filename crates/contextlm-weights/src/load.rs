@@ -2,14 +2,14 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use contextlm_core::{Backbone, ContextLm, ContextLmConfig, ModulePath, TensorLayout};
 use rayon::prelude::*;
 
 use crate::files::{ModelFiles, open_file};
 use crate::plan::{Plan, Source, plan};
 use crate::values::{read, read_transposed};
-use crate::{KeyMap, WeightsError};
+use crate::{FloatType, KeyMap, WeightsError};
 
 /// Configs are a few hundred lines.
 const MAX_CONFIG: u64 = 10_000_000;
@@ -23,6 +23,9 @@ pub struct LoadOptions {
     pub allow_unused: bool,
     /// What tensors of other programs are called here. Default: they have the names of [`Backbone::tensor_names`].
     pub key_map: Option<KeyMap>,
+    /// Type of the parameters in memory, whatever the files hold. Default: f32. In bf16 and f16 the model's matrix products
+    /// are of that type too, see [`ContextLm::cast`].
+    pub dtype: FloatType,
 }
 
 /// What a model directory held.
@@ -108,7 +111,8 @@ fn fill<B: Backbone>(
 ) -> Result<Filled<B>, WeightsError> {
     let Plan { sources, unused } = plan(&model, files, dir, options.allow_unused)?;
     let tensors = sources.len();
-    let mut filler = Filler { sources, files, dir, path: ModulePath::default(), not_finite: 0, error: None };
+    let (path, dtype) = (ModulePath::default(), options.dtype.in_memory());
+    let mut filler = Filler { sources, files, dir, dtype, path, not_finite: 0, error: None };
     let model = model.map(&mut filler);
     let not_finite = filler.not_finite;
     filler.error.map_or(Ok(Filled { model, tensors, unused, not_finite }), Err)
@@ -119,6 +123,7 @@ struct Filler<'a> {
     sources: HashMap<String, Source>,
     files: &'a ModelFiles,
     dir: &'a Path,
+    dtype: DType,
     path: ModulePath,
     not_finite: u64,
     error: Option<WeightsError>,
@@ -138,7 +143,7 @@ impl ModuleMapper for Filler<'_> {
             Ok(values) => {
                 self.not_finite += values.par_iter().filter(|value| !value.is_finite()).count() as u64;
                 let data = TensorData::new(values, param.lazy_shape());
-                let tensor = Tensor::from_data(data, &param.lazy_device());
+                let tensor = Tensor::from_data(data.convert_dtype(self.dtype), (&param.lazy_device(), self.dtype));
                 let id = param.id;
                 param.transform_for_load(tensor, id)
             }

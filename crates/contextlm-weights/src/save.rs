@@ -13,12 +13,11 @@ use contextlm_core::{Backbone, ContextLm, ContextLmConfig};
 use serde_json::{Value, json};
 
 pub use card::ModelCard;
-pub use write::FloatType;
 
-use crate::WeightsError;
 use crate::save::layout::{Shard, shards};
 use crate::save::replace::Replacement;
 use crate::save::write::write_shards;
+use crate::{FloatType, WeightsError};
 
 /// Files beside config and weights that belong to a model: its tokenizer, and how it generates.
 const COMPANIONS: [&str; 7] = [

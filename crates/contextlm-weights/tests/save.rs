@@ -8,10 +8,12 @@ use std::path::Path;
 
 use common::{Scramble, cpu, fixture, logits, parameters, read_file};
 use contextlm_core::{
-    BackboneConfig, ContextConfig, ContextLm, ContextLmConfig, FusionKind, Gpt2Config, GptNeoXConfig,
+    Backbone, BackboneConfig, ContextConfig, ContextLm, ContextLmConfig, FusionKind, Gpt2Config, GptNeoXConfig,
     InitialContextKind, Module, ModulePath, Pooling, Source,
 };
-use contextlm_weights::{ModelCard, SaveOptions, FloatType, load, load_into, save, save_tensors};
+use contextlm_weights::{
+    FloatType, LoadOptions, ModelCard, SaveOptions, load, load_into, load_with, save, save_tensors,
+};
 use half::{bf16, f16};
 use proptest::prelude::*;
 
@@ -128,6 +130,18 @@ fn half_precision_is_rounded_to_the_nearest() {
             assert!(saved.iter().zip(&found).all(|(saved, found)| round(*saved) == *found), "{path}");
         }
         assert_eq!(loaded.config.to_json()["torch_dtype"], dtype.name());
+
+        // In memory as in the file, it goes out as it came in.
+        let mut options = LoadOptions::default();
+        options.dtype = dtype;
+        let halves = load_with(&dir, &cpu(), &options).unwrap().model;
+        let (halves_dtype, values) = (halves.backbone.head().dtype(), parameters(&halves));
+        assert_eq!(format!("{halves_dtype:?}").to_lowercase(), format!("{dtype:?}").to_lowercase());
+        assert_eq!(values, parameters(&loaded.model));
+        let again = folder.path().join("again");
+        save(&halves, &loaded.config, &again, &SaveOptions { dtype, ..SaveOptions::default() }).unwrap();
+        let file = |dir: &Path| fs::read(dir.join("model.safetensors")).unwrap();
+        assert!(file(&again) == file(&dir));
     }
 }
 

@@ -4,7 +4,7 @@ use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::Checkpoi
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::backend::{Autodiff, AutodiffBackend, Backend};
+use burn::backend::{Autodiff, AutodiffBackend, Backend, TensorMetadata};
 use burn::tensor::Shape;
 
 use super::ops::LinearCrossEntropyOps;
@@ -20,7 +20,8 @@ impl<B: Backend> Backward<B, 2> for LinearCrossEntropy {
         let upstream = B::float_reshape(grads.consume::<B>(&ops.node), Shape::new([1, 1]));
         for (parent, gradient) in ops.parents.into_iter().zip(ops.state) {
             if let (Some(parent), Some(gradient)) = (parent, gradient) {
-                grads.register::<B>(parent.id, B::float_mul(gradient, upstream.clone()));
+                let upstream = B::float_cast(upstream.clone(), gradient.dtype().into());
+                grads.register::<B>(parent.id, B::float_mul(gradient, upstream));
             }
         }
     }

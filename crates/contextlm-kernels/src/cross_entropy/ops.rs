@@ -2,7 +2,7 @@
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, TensorMetadata, backend_extension, get_or_init_device_settings};
-use burn::tensor::{IndexingUpdateOp, Shape, Slice};
+use burn::tensor::{FloatDType, IndexingUpdateOp, Shape, Slice};
 
 use super::IGNORE_INDEX;
 
@@ -73,7 +73,9 @@ fn composed<B: Backend>(
     slice_rows: usize,
     [want_hidden, want_weight]: [bool; 2],
 ) -> LossAndGradients<B> {
-    let (device, dtype) = (hidden.device(), hidden.dtype().into());
+    let (device, products, dtype) = (hidden.device(), hidden.dtype().into(), FloatDType::F32);
+    let cast =
+        |x: FloatTensor<B>, to: FloatDType| if FloatDType::from(x.dtype()) == to { x } else { B::float_cast(x, to) };
     let [rows, width] = hidden.shape().dims();
     let [vocabulary, _] = weight.shape().dims();
 
@@ -95,6 +97,7 @@ fn composed<B: Backend>(
         let factors = B::float_slice(factors.clone(), &slice); // [n, 1]
 
         let logits = B::float_matmul(hidden.clone(), B::float_transpose(weight.clone())); // [n, V]
+        let logits = cast(logits, dtype);
         let max = B::float_max_dim(logits.clone(), 1); // [n, 1]
         let logits = B::float_sub(logits, max.clone());
         let target_logits = B::float_gather(1, logits.clone(), targets.clone());
@@ -117,13 +120,15 @@ fn composed<B: Backend>(
         }
 
         let gradient = B::float_scatter(1, exps, targets, B::float_neg(sums.clone()), IndexingUpdateOp::Add); // [n, V]
+        let gradient = cast(gradient, products);
         let factors = B::float_div(factors, sums);
         if want_hidden {
             let product = B::float_matmul(gradient.clone(), weight.clone());
-            hidden_gradients.push(B::float_mul(product, factors.clone()));
+            hidden_gradients.push(B::float_mul(cast(product, dtype), factors.clone()));
         }
         if want_weight {
-            let product = B::float_matmul(B::float_transpose(gradient), B::float_mul(hidden, factors));
+            let scaled = cast(B::float_mul(cast(hidden, dtype), factors), products);
+            let product = cast(B::float_matmul(B::float_transpose(gradient), scaled), dtype);
             weight_gradient = Some(match weight_gradient {
                 Some(sum) => B::float_add(sum, product),
                 None => product,
@@ -137,8 +142,8 @@ fn composed<B: Backend>(
         return (
             none.clone(),
             none,
-            want_hidden.then(|| zeros([0, width])),
-            want_weight.then(|| zeros([vocabulary, width])),
+            want_hidden.then(|| cast(zeros([0, width]), products)),
+            want_weight.then(|| cast(zeros([vocabulary, width]), products)),
         );
     }
     let nll = B::float_sum(B::float_cat(losses, 0));
@@ -146,5 +151,6 @@ fn composed<B: Backend>(
         true => nll.clone(),
         false => B::float_add(nll.clone(), B::float_sum(B::float_cat(z_losses, 0))),
     };
-    (loss, nll, want_hidden.then(|| B::float_cat(hidden_gradients, 0)), weight_gradient)
+    let for_hidden = want_hidden.then(|| cast(B::float_cat(hidden_gradients, 0), products));
+    (loss, nll, for_hidden, weight_gradient.map(|gradient| cast(gradient, products)))
 }

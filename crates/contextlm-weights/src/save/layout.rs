@@ -1,7 +1,7 @@
 use contextlm_core::ModelTensor;
 use serde_json::{Map, Value, json};
 
-use crate::save::FloatType;
+use crate::FloatType;
 
 /// A tensor as it is going to be in its file.
 #[derive(Debug, Clone, PartialEq)]

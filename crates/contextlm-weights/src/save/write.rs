@@ -7,48 +7,13 @@ use burn::tensor::Tensor;
 use contextlm_core::{Backbone, ContextLm, ModelTensor, TensorLayout};
 use half::{bf16, f16};
 
-use crate::WeightsError;
 use crate::save::layout::Shard;
+use crate::{FloatType, WeightsError};
 
 /// Values that are converted at once.
 const PIECE: usize = 1 << 16;
 
-/// The type of values in a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FloatType {
-    /// 32 bits: what models are trained in.
-    F32,
-    /// The upper half of f32's bits, rounded to the nearest, ties to even.
-    Bf16,
-    /// IEEE's 16 bits, rounded to the nearest, ties to even; larger values become infinite.
-    F16,
-}
-
 impl FloatType {
-    /// Its name in configs: `float32`, `bfloat16`, `float16`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "float32",
-            Self::Bf16 => "bfloat16",
-            Self::F16 => "float16",
-        }
-    }
-
-    pub(super) fn format_name(self) -> &'static str {
-        match self {
-            Self::F32 => "F32",
-            Self::Bf16 => "BF16",
-            Self::F16 => "F16",
-        }
-    }
-
-    pub(super) fn bytes(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::Bf16 | Self::F16 => 2,
-        }
-    }
-
     fn append(self, values: impl Iterator<Item = f32>, bytes: &mut Vec<u8>) {
         match self {
             Self::F32 => values.for_each(|value| bytes.extend(value.to_le_bytes())),

@@ -82,7 +82,7 @@ struct Collect {
 
 impl ModuleVisitor for Collect {
     fn visit_float<const R: usize>(&mut self, param: &Param<Tensor<R>>) {
-        let values = param.val().into_data().try_to_vec().unwrap();
+        let values = param.val().into_data().convert::<f32>().try_to_vec().unwrap();
         self.found.insert(self.path.path(), (param.dims().to_vec(), values));
     }
 

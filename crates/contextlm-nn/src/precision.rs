@@ -1,0 +1,27 @@
+//! Parameters in bf16 or f16. Matrix products are of their type, and so is what stands between those of one attention or
+//! one MLP; the states that blocks add to, norms, softmax, rotary angles and pooling, where rounding would hurt, are f32.
+
+use burn::nn::Linear;
+use burn::tensor::module::linear;
+use burn::tensor::{DType, Tensor};
+
+/// The tensor in this type: itself where it has it already.
+pub fn cast<const R: usize>(x: Tensor<R>, dtype: DType) -> Tensor<R> {
+    if x.dtype() == dtype { x } else { x.cast(dtype) }
+}
+
+/// Computes in f32 what would suffer from rounding on the way, and gives it in the type of `x`.
+pub fn in_f32<const R: usize, const S: usize>(x: Tensor<R>, compute: impl FnOnce(Tensor<R>) -> Tensor<S>) -> Tensor<S> {
+    let dtype = x.dtype();
+    cast(compute(cast(x, DType::F32)), dtype)
+}
+
+/// `x W + b` in the type of W, whatever that of the bias is.
+///
+/// # Shapes
+/// `[..., inputs]` to `[..., outputs]`
+pub fn apply<const R: usize>(map: &Linear, x: Tensor<R>) -> Tensor<R> {
+    let weight = map.weight.val();
+    let dtype = weight.dtype();
+    linear(cast(x, dtype), weight, map.bias.as_ref().map(|bias| cast(bias.val(), dtype)))
+}
