@@ -1,10 +1,13 @@
 //! The `contextlm` program: see `contextlm --help`.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod context;
 mod dtype;
 mod export;
+mod generate;
 mod import;
 mod inspect;
+mod interrupt;
 mod model;
 mod output;
 mod score;
@@ -30,6 +33,7 @@ enum Verb {
     Import(import::Args),
     Export(export::Args),
     Score(score::Args),
+    Generate(generate::Args),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
         Verb::Import(args) => import::run(&args),
         Verb::Export(args) => export::run(&args),
         Verb::Score(args) => score::run(&args),
+        Verb::Generate(args) => generate::run(&args, program.json),
     };
     output::finish(result, program.json)
 }

@@ -8,6 +8,8 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 use serde_json::Value;
 
+use crate::interrupt;
+
 /// What a verb has found out: for people, and for programs.
 pub(crate) struct Report {
     pub(crate) text: String,
@@ -19,6 +21,7 @@ pub(crate) type Outcome = Result<Report, Box<dyn Error>>;
 /// Prints a report, or an error in one line.
 pub(crate) fn finish(outcome: Outcome, json: bool) -> ExitCode {
     match outcome.and_then(|report| Ok(print(&report, json)?)) {
+        Ok(()) if interrupt::interrupted() => ExitCode::from(interrupt::CODE),
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", in_a_line(&*error));
@@ -29,7 +32,12 @@ pub(crate) fn finish(outcome: Outcome, json: bool) -> ExitCode {
 
 fn print(report: &Report, json: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    if json { writeln!(out, "{}", report.json) } else { writeln!(out, "{}", report.text.trim_end()) }
+    match report.text.trim_end() {
+        _ if json => writeln!(out, "{}", report.json),
+        // What was to be said has been said already.
+        "" => Ok(()),
+        text => writeln!(out, "{text}"),
+    }
 }
 
 /// The message of an error, and those behind it that it does not say itself.

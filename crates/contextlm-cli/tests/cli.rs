@@ -194,3 +194,87 @@ fn mistakes_are_named_in_a_line() {
     }
     assert!(contextlm(&["import", "--help"]).status.success());
 }
+
+/// A model directory with a tokenizer, whose model is padded beyond it.
+fn with_tokenizer(folder: &Path) -> PathBuf {
+    let dir = folder.join("model");
+    fs::create_dir(&dir).unwrap();
+    let text = "one two three four five. ".repeat(20);
+    let tokenizer = contextlm_data::Tokenizer::train([Ok(contextlm_data::Document::new(text))], 270).unwrap();
+    tokenizer.save(dir.join("tokenizer.json")).unwrap();
+    let config = json!({
+        "model_type": "gpt_neox", "vocab_size": 320, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "intermediate_size": 32, "max_position_embeddings": 64,
+    });
+    let config = contextlm_core::ContextLmConfig::from_json(&config).unwrap().with_default_context();
+    let model = config.init(&contextlm_device::device("cpu").unwrap()).unwrap();
+    let options =
+        contextlm_weights::SaveOptions { overwrite: true, companions: Some(dir.clone()), ..Default::default() };
+    let out = folder.join("contextlm");
+    contextlm_weights::save(&model, &config, &out, &options).unwrap();
+    out
+}
+
+#[test]
+fn generate_continues_a_prompt() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = with_tokenizer(folder.path());
+    let args = |more: &[&'static str]| -> Vec<String> {
+        let all = [&["generate", "--model", text(&dir), "--max-new-tokens", "12"], more].concat();
+        all.into_iter().map(String::from).collect()
+    };
+    let run = |more: &[&'static str]| {
+        let args = args(more);
+        json_of(&args.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let greedy = run(&["--prompt", "one two"]);
+    assert_eq!(greedy["tokens"].as_array().unwrap().len(), 12);
+    assert!(greedy["prompt_tokens"].as_u64().unwrap() > 0);
+    for key in ["prefill_tokens_per_second", "decode_tokens_per_second"] {
+        assert!(greedy[key].as_f64().unwrap() > 0.0, "{key}");
+    }
+    // From a file it is the same, and on stdout it is the text alone.
+    let file = folder.path().join("prompt.txt");
+    fs::write(&file, "one two").unwrap();
+    let output =
+        contextlm(&["generate", "--model", text(&dir), "--max-new-tokens", "12", "--prompt-file", text(&file)]);
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), greedy["text"].as_str().unwrap());
+
+    // Chance follows the seed; padded ids never come.
+    let sampled = ["--prompt", "one two", "--temperature", "5", "--seed", "3", "--samples", "3", "--logprobs"];
+    let (first, again) = (run(&sampled), run(&sampled));
+    assert_eq!(first["tokens"], again["tokens"]);
+    assert_eq!(first["logprobs"].as_array().unwrap().len(), first["tokens"].as_array().unwrap().len());
+    let others = first["more_samples"].as_array().unwrap();
+    assert_eq!(others.len(), 2);
+    assert_ne!(first["tokens"], others[0]["tokens"]);
+    let tokenizer = contextlm_data::Tokenizer::from_dir(&dir).unwrap().vocab_size() as u64;
+    let ids = |sample: &Value| sample["tokens"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).max();
+    assert!(others.iter().chain([&first]).all(|sample| ids(sample) < Some(tokenizer)));
+
+    // An end-of-text token of the directory ends it.
+    let end = greedy["tokens"][4].as_u64().unwrap();
+    let at = greedy["tokens"].as_array().unwrap().iter().position(|id| id.as_u64() == Some(end)).unwrap();
+    fs::write(dir.join("generation_config.json"), json!({ "eos_token_id": [end] }).to_string()).unwrap();
+    let ended = run(&["--prompt", "one two"]);
+    assert_eq!((&ended["finish"], ended["tokens"].as_array().unwrap().len()), (&json!("stop_token"), at));
+    assert_eq!(run(&["--prompt", "one two", "--ignore-end"])["tokens"], greedy["tokens"]);
+
+    let dir = text(&dir);
+    assert!(fails(&["generate", "--model", dir, "--prompt", ""], 1).contains("empty"));
+    assert!(fails(&["generate", "--model", dir, "--prompt", "a", "--top-p", "2"], 1).contains("top_p"));
+    assert!(fails(&["generate", "--model", dir, "--prompt", "a", "--logit-bias", "1"], 2).contains("ID=BIAS"));
+    let error = fails(&["generate", "--model", text(&fixture("gpt2")), "--prompt", "a"], 1);
+    assert!(error.contains("tokenizer.json"), "{error}");
+    let long = "one ".repeat(100);
+    assert!(fails(&["generate", "--model", dir, "--prompt", &long], 1).contains("64"));
+}
+
+#[test]
+fn bf16_is_another_type() {
+    let dir = fixture("llama");
+    let score = |dtype: &str| json_of(&["score", "--model", text(&dir), "--tokens", "1 2 3", "--dtype", dtype]);
+    let (full, half) = (score("f32"), score("bf16"));
+    let (full, half) = (full["nll"].as_f64().unwrap(), half["nll"].as_f64().unwrap());
+    assert!(full != half && (full - half).abs() < 2e-2 * full, "{full} {half}");
+}

@@ -4,11 +4,10 @@ use std::path::Path;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use contextlm_core::{Backbone, ContextLm, ContextLmConfig, ModulePath, TensorLayout};
-use rayon::prelude::*;
 
 use crate::files::{ModelFiles, open_file};
 use crate::plan::{Plan, Source, plan};
-use crate::values::{read, read_transposed};
+use crate::values::{Values, read, read_transposed};
 use crate::{FloatType, KeyMap, WeightsError};
 
 /// Configs are a few hundred lines.
@@ -112,7 +111,7 @@ fn fill<B: Backbone>(
     let Plan { sources, unused } = plan(&model, files, dir, options.allow_unused)?;
     let tensors = sources.len();
     let (path, dtype) = (ModulePath::default(), options.dtype.in_memory());
-    let mut filler = Filler { sources, files, dir, dtype, path, not_finite: 0, error: None };
+    let mut filler = Filler { sources, files, dir, dtype, scratch: Vec::new(), path, not_finite: 0, error: None };
     let model = model.map(&mut filler);
     let not_finite = filler.not_finite;
     filler.error.map_or(Ok(Filled { model, tensors, unused, not_finite }), Err)
@@ -124,6 +123,8 @@ struct Filler<'a> {
     files: &'a ModelFiles,
     dir: &'a Path,
     dtype: DType,
+    /// Memory for one tensor, used again and again.
+    scratch: Vec<f32>,
     path: ModulePath,
     not_finite: u64,
     error: Option<WeightsError>,
@@ -136,12 +137,14 @@ impl ModuleMapper for Filler<'_> {
         };
         let (name, file) = &self.files.files[source.file];
         let values = match (source.layout, &source.stored.shape[..]) {
-            (TensorLayout::Transposed, &[rows, columns]) => read_transposed(file, &source.stored, rows, columns),
+            (TensorLayout::Transposed, &[rows, columns]) => {
+                read_transposed(file, &source.stored, [rows, columns], &mut self.scratch)
+            }
             _ => read(file, &source.stored),
         };
         match values {
-            Ok(values) => {
-                self.not_finite += values.par_iter().filter(|value| !value.is_finite()).count() as u64;
+            Ok(Values { values, not_finite }) => {
+                self.not_finite += not_finite as u64;
                 let data = TensorData::new(values, param.lazy_shape());
                 let tensor = Tensor::from_data(data.convert_dtype(self.dtype), (&param.lazy_device(), self.dtype));
                 let id = param.id;

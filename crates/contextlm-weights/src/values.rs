@@ -19,15 +19,29 @@ pub(crate) fn is_float(dtype: Dtype) -> bool {
     matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16)
 }
 
-/// All values of a tensor in order, pieces of it on all threads.
-pub(crate) fn read(file: &File, tensor: &Stored) -> io::Result<Vec<f32>> {
-    let mut all = vec![0.0; tensor.len()];
+/// Values, and how many of them are infinite or no number.
+pub(crate) struct Values {
+    pub(crate) values: Vec<f32>,
+    pub(crate) not_finite: usize,
+}
+
+/// All values of a tensor in order.
+pub(crate) fn read(file: &File, tensor: &Stored) -> io::Result<Values> {
+    let mut values = vec![0.0; tensor.len()];
+    let not_finite = read_into(file, tensor, &mut values)?;
+    Ok(Values { values, not_finite })
+}
+
+/// Fills `all` with a tensor's values, pieces of it on all threads; gives how many are not finite.
+fn read_into(file: &File, tensor: &Stored, all: &mut [f32]) -> io::Result<usize> {
     let size = (tensor.dtype.bitsize() / 8) as u64;
-    all.par_chunks_mut(PIECE).enumerate().try_for_each(|(number, piece)| {
+    let read = |(number, piece): (usize, &mut [f32])| {
         let at = tensor.start + (number * PIECE) as u64 * size;
-        read_piece(file, tensor.dtype, at, piece)
-    })?;
-    Ok(all)
+        read_piece(file, tensor.dtype, at, piece)?;
+        // Now, while they are in the cache.
+        Ok(piece.iter().filter(|value| !value.is_finite()).count())
+    };
+    all.par_chunks_mut(PIECE).enumerate().map(read).sum()
 }
 
 fn read_piece(file: &File, dtype: Dtype, at: u64, into: &mut [f32]) -> io::Result<()> {
@@ -68,11 +82,24 @@ fn read_exact_at(file: &File, mut bytes: &mut [u8], mut at: u64) -> io::Result<(
     Ok(())
 }
 
-/// The values of a matrix [rows, columns] in the order of its transpose.
-pub(crate) fn read_transposed(file: &File, tensor: &Stored, rows: usize, columns: usize) -> io::Result<Vec<f32>> {
+/// The values of a matrix [rows, columns] in the order of its transpose. `scratch` is used for the order of the file: new
+/// memory costs more than the reading, so that one is kept for all matrices.
+pub(crate) fn read_transposed(
+    file: &File,
+    tensor: &Stored,
+    [rows, columns]: [usize; 2],
+    scratch: &mut Vec<f32>,
+) -> io::Result<Values> {
     /// Rows and columns that are turned together: both sides stay in the nearest cache.
     const BLOCK: usize = 32;
-    let source = read(file, tensor)?;
+    if scratch.len() < rows * columns {
+        // Not both at once.
+        *scratch = Vec::new();
+        *scratch = vec![0.0; rows * columns];
+    }
+    let source = &mut scratch[..rows * columns];
+    let not_finite = read_into(file, tensor, source)?;
+    let source = &*source;
     let mut all = vec![0.0; rows * columns];
     all.par_chunks_mut((BLOCK * rows).max(1)).enumerate().for_each(|(number, turned)| {
         let first = number * BLOCK;
@@ -85,7 +112,7 @@ pub(crate) fn read_transposed(file: &File, tensor: &Stored, rows: usize, columns
             }
         }
     });
-    Ok(all)
+    Ok(Values { values: all, not_finite })
 }
 
 /// Whether two tensors of the same shape have the same values.
@@ -128,10 +155,11 @@ mod tests {
 
     #[test]
     fn a_tensor_of_many_pieces_is_read_whole_and_transposed() {
+        let mut scratch = Vec::new();
         for (rows, columns) in [(1000, 701), (3, PIECE + 1), (PIECE + 1, 2), (0, 5), (5, 0)] {
             let (file, stored, values) = matrix(rows, columns);
-            assert_eq!(read(&file, &stored).unwrap(), values);
-            let transposed = read_transposed(&file, &stored, rows, columns).unwrap();
+            assert_eq!(read(&file, &stored).unwrap().values, values);
+            let transposed = read_transposed(&file, &stored, [rows, columns], &mut scratch).unwrap().values;
             let expected: Vec<f32> = (0..rows * columns).map(|i| values[(i % rows) * columns + i / rows]).collect();
             assert!(transposed == expected, "{rows} x {columns}");
         }
@@ -153,7 +181,7 @@ mod tests {
         let tensors = |name: &str| {
             let file = File::open(fixtures.join(name)).unwrap();
             let header = crate::header::read_header(&file).unwrap();
-            header.into_iter().map(move |(name, stored)| (name, read(&file, &stored).unwrap()))
+            header.into_iter().map(move |(name, stored)| (name, read(&file, &stored).unwrap().values))
         };
         // Which NaN it is says nothing.
         let same = |a: f32, b: f32| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
