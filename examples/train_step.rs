@@ -85,7 +85,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     let (mut seconds, mut loss) = (Vec::new(), f64::NAN);
     for step in 0..steps {
         let clock = Instant::now();
-        loss = trainer.step(&batches.batch(step as u64))?.loss;
+        loss = trainer.step(&batches.batch(step as u64)?)?.loss;
         device.sync()?;
         let took = clock.elapsed().as_secs_f64();
         eprintln!("step {}: {took:.3} s, loss {loss:.4}", step + 1);

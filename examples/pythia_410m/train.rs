@@ -18,7 +18,7 @@ const BACKBONE: &str = r"(gpt_neox|transformer|model|embed_out|lm_head)\..*";
 /// Prints the perplexity over the first windows of a text.
 pub(crate) fn perplexity(model: &ContextLm, tokens: &[u32], device: &Device) -> Result<(), Box<dyn Error>> {
     let tokens = &tokens[..tokens.len().min(WINDOWS * LENGTH + 1)];
-    let found = evaluate(model, &EvalBatches::new(tokens.into(), LENGTH, 1)?, device)?;
+    let found = evaluate(model, &EvalBatches::new(tokens, LENGTH, 1)?, device)?;
     println!("\ntext: {} tokens in windows of {LENGTH}, perplexity {:.2}", found.tokens, found.perplexity());
     Ok(())
 }
@@ -26,7 +26,7 @@ pub(crate) fn perplexity(model: &ContextLm, tokens: &[u32], device: &Device) -> 
 /// Trains the context parts on the first window of a text, and prints its loss before and after.
 pub(crate) fn context_parts(model: ContextLm, tokens: &[u32], steps: usize) -> Result<(), Box<dyn Error>> {
     let window = &tokens[..tokens.len().min(LENGTH + 1)];
-    let batches = Batches::new(window.into(), window.len() - 1, 1, 0)?;
+    let batches = Batches::new(window, window.len() - 1, 1, 0)?;
     let config = TrainConfig {
         steps,
         freeze: vec![BACKBONE.into()],
@@ -42,10 +42,10 @@ pub(crate) fn context_parts(model: ContextLm, tokens: &[u32], steps: usize) -> R
         trained.decayed.1 + trained.not_decayed.1
     );
     for step in 0..steps as u64 {
-        let done = trainer.step(&batches.batch(step))?;
+        let done = trainer.step(&batches.batch(step)?)?;
         println!("step {}: loss {:.4} before it", done.step, done.loss);
     }
-    let valid = EvalBatches::new(window.into(), window.len() - 1, 1)?;
+    let valid = EvalBatches::new(window, window.len() - 1, 1)?;
     let after = trainer.evaluate(&valid)?.loss();
     println!("after {steps} steps: loss {after:.4}");
     Ok(())

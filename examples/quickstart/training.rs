@@ -72,10 +72,10 @@ impl Plan {
         let (mut step, mut fixed) = (0.0, 0.0);
         for row in rows {
             let mut trainer = self.trainer(row, TIMED)?;
-            trainer.step(&self.batches.batch(0))?; // the first one allocates
+            trainer.step(&self.batches.batch(0)?)?; // the first one allocates
             let clock = Instant::now();
             for position in 1..TIMED as u64 {
-                trainer.step(&self.batches.batch(position))?;
+                trainer.step(&self.batches.batch(position)?)?;
             }
             step += clock.elapsed().as_secs_f64() / (TIMED - 1) as f64;
             // A validation costs about a third of a step a batch; there is one more with swapped contexts.

@@ -1,7 +1,5 @@
-use std::sync::Arc;
-
 use crate::shuffle::Shuffle;
-use crate::{Batch, DataError};
+use crate::{Batch, DataError, Tokens};
 
 /// Batches to train on, in an order that seed and position alone decide: there is no other state to save.
 ///
@@ -10,11 +8,14 @@ use crate::{Batch, DataError};
 /// order of its own. A batch may begin in one epoch and end in the next.
 #[derive(Clone, Debug)]
 pub struct Batches {
-    tokens: Arc<[u32]>,
+    tokens: Tokens,
     length: usize,
     rows: usize,
     seed: u64,
     end_of_text: Option<u32>,
+    /// This process and the number of all that share the windows.
+    rank: u64,
+    world: u64,
 }
 
 impl Batches {
@@ -23,7 +24,8 @@ impl Batches {
     /// # Errors
     /// [`DataError::BatchShape`] if B or T is 0 or an epoch has fewer than B windows; [`DataError::CorpusTooShort`] if the
     /// tokens fill no window.
-    pub fn new(tokens: Arc<[u32]>, sequence_length: usize, rows: usize, seed: u64) -> Result<Self, DataError> {
+    pub fn new(tokens: impl Into<Tokens>, sequence_length: usize, rows: usize, seed: u64) -> Result<Self, DataError> {
+        let tokens = tokens.into();
         not_zero("sequence_length", sequence_length)?;
         not_zero("rows", rows)?;
         let windows = tokens.len().saturating_sub(1) / sequence_length;
@@ -36,7 +38,7 @@ impl Batches {
                 format!("the corpus has {windows} windows of {sequence_length} tokens; use at most that many rows");
             return Err(DataError::BatchShape { key: "rows", value: rows, fix });
         }
-        Ok(Self { tokens, length: sequence_length, rows, seed, end_of_text: None })
+        Ok(Self { tokens, length: sequence_length, rows, seed, end_of_text: None, rank: 0, world: 1 })
     }
 
     /// The same batches with [`Batch::documents`]: where documents begin in each row.
@@ -44,20 +46,40 @@ impl Batches {
         Self { end_of_text: Some(end_of_text), ..self }
     }
 
+    /// The part of the batches that process `rank` of `world` takes: the rows of all processes at a position follow one
+    /// another, so that every window comes once in an epoch, whatever their number.
+    ///
+    /// # Errors
+    /// [`DataError::BatchShape`] if the rank is not below `world`, or all rows together are more than the windows.
+    pub fn sharded(self, rank: usize, world: usize) -> Result<Self, DataError> {
+        if rank >= world {
+            let fix = format!("use a rank below the number of processes, {world}");
+            return Err(DataError::BatchShape { key: "rank", value: rank, fix });
+        }
+        if self.rows.checked_mul(world).is_none_or(|rows| rows > self.windows()) {
+            let fix = format!("{world} processes with {} rows need more than {} windows", self.rows, self.windows());
+            return Err(DataError::BatchShape { key: "world", value: world, fix });
+        }
+        Ok(Self { rank: rank as u64, world: world as u64, ..self })
+    }
+
     /// The windows of an epoch.
     pub fn windows(&self) -> usize {
         (self.tokens.len() - 1) / self.length
     }
 
-    /// The targets in the batches before `position`.
+    /// The targets in the batches before `position`, of all processes.
     pub fn tokens_before(&self, position: u64) -> u128 {
-        u128::from(position) * (self.rows as u128) * (self.length as u128)
+        u128::from(position) * u128::from(self.world) * (self.rows as u128) * (self.length as u128)
     }
 
     /// The batch at a position; there is one at each.
-    pub fn batch(&self, position: u64) -> Batch {
+    ///
+    /// # Errors
+    /// [`DataError::Io`] if a shard cannot be read; never of tokens in memory.
+    pub fn batch(&self, position: u64) -> Result<Batch, DataError> {
         let windows = self.windows() as u128;
-        let first = u128::from(position) * self.rows as u128;
+        let first = (u128::from(position) * u128::from(self.world) + u128::from(self.rank)) * self.rows as u128;
         // Epochs beyond 2^64 repeat those before.
         let shuffle_of = |epoch: u128| Shuffle::new(windows as u64, self.seed, epoch as u64);
         let mut epoch = first / windows;
@@ -69,13 +91,13 @@ impl Batches {
                 shuffle = shuffle_of(epoch);
             }
             let start = shuffle.get((row % windows) as u64) as usize * self.length;
-            batch.push(&self.tokens[start..start + self.length + 1], self.end_of_text);
+            batch.push(&self.tokens.window(start, self.length + 1)?, self.end_of_text);
         }
-        batch
+        Ok(batch)
     }
 
     /// The batches from a position on, without end.
-    pub fn iter_from(&self, position: u64) -> impl Iterator<Item = Batch> + '_ {
+    pub fn iter_from(&self, position: u64) -> impl Iterator<Item = Result<Batch, DataError>> + '_ {
         (position..=u64::MAX).map(|position| self.batch(position))
     }
 }
@@ -92,14 +114,14 @@ pub(crate) fn not_zero(key: &'static str, value: usize) -> Result<(), DataError>
 mod tests {
     use super::*;
 
-    fn stream(tokens: u32) -> Arc<[u32]> {
+    fn stream(tokens: u32) -> Vec<u32> {
         (0..tokens).collect()
     }
 
     /// The first input of each row, over the whole windows of one epoch.
     fn starts(batches: &Batches, rows: usize) -> Vec<i64> {
         let starts = |batch: Batch| batch.inputs.iter().copied().step_by(batch.length).collect::<Vec<_>>();
-        batches.iter_from(0).flat_map(starts).take(rows).collect()
+        batches.iter_from(0).map(Result::unwrap).flat_map(starts).take(rows).collect()
     }
 
     #[test]
@@ -125,19 +147,44 @@ mod tests {
     #[test]
     fn a_batch_is_given_by_its_position() {
         let batches = Batches::new(stream(1000), 9, 4, 1).unwrap();
-        let later: Vec<_> = batches.iter_from(20).take(30).collect();
-        assert!(later.iter().eq(batches.iter_from(0).skip(20).take(30).collect::<Vec<_>>().iter()));
+        let later: Vec<_> = batches.iter_from(20).take(30).map(Result::unwrap).collect();
+        assert!(later.into_iter().eq(batches.iter_from(0).skip(20).take(30).map(Result::unwrap)));
         assert_eq!(batches.tokens_before(20), 20 * 4 * 9);
-        let batch = batches.batch(3);
+        let batch = batches.batch(3).unwrap();
         assert_eq!((batch.rows, batch.length, batch.documents.is_some()), (4, 9, false));
         assert!(batch.inputs.iter().zip(&batch.targets).all(|(input, target)| input + 1 == *target));
     }
 
     #[test]
+    fn processes_share_the_windows_of_an_epoch() {
+        for (rows, world) in [(1, 1), (1, 3), (2, 2), (3, 4), (7, 2), (1, 14)] {
+            let batches = Batches::new(stream(103), 7, rows, 5).unwrap();
+            let of_rank: Vec<_> = (0..world).map(|rank| batches.clone().sharded(rank, world).unwrap()).collect();
+            // As if one process had all the rows.
+            let together = Batches::new(stream(103), 7, rows * world, 5).unwrap();
+            for position in 0..30 {
+                let inputs: Vec<i64> = of_rank.iter().flat_map(|part| part.batch(position).unwrap().inputs).collect();
+                assert_eq!(inputs, together.batch(position).unwrap().inputs, "{rows} rows, {world} processes");
+                assert_eq!(of_rank[0].tokens_before(position), together.tokens_before(position));
+            }
+        }
+        let batches = Batches::new(stream(103), 7, 5, 5).unwrap();
+        assert!(matches!(batches.clone().sharded(2, 2), Err(DataError::BatchShape { key: "rank", .. })));
+        assert!(matches!(batches.sharded(0, 3), Err(DataError::BatchShape { key: "world", .. })));
+    }
+
+    #[test]
+    fn batches_may_be_read_ahead() {
+        let batches = Batches::new(stream(103), 7, 3, 5).unwrap();
+        let ahead = crate::Prefetch::new(batches.clone(), 4, 2).take(20).map(Result::unwrap);
+        assert!(ahead.eq(batches.iter_from(4).take(20).map(Result::unwrap)));
+    }
+
+    #[test]
     fn documents_begin_at_each_end_of_text() {
         let tokens: Vec<u32> = [0, 1, 2, 0, 3, 0, 0, 4].repeat(9);
-        let batches = Batches::new(tokens.into(), 5, 3, 1).unwrap().packed(0);
-        for batch in batches.iter_from(0).take(20) {
+        let batches = Batches::new(tokens, 5, 3, 1).unwrap().packed(0);
+        for batch in batches.iter_from(0).take(20).map(Result::unwrap) {
             let documents = batch.documents.unwrap();
             assert_eq!(documents.len(), 3);
             for (row, starts) in batch.inputs.chunks(5).zip(documents) {

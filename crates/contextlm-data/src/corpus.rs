@@ -1,12 +1,14 @@
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{DataError, Document, Tokenizer};
 
 /// Documents are encoded together once they have this many bytes.
 const BATCH_BYTES: usize = 4 << 20;
 
 /// How much text there is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Documents.
     pub documents: u64,

@@ -167,6 +167,28 @@ pub enum DataError {
         /// The value.
         value: f64,
     },
+    /// A token shard, or the file beside it, is not what it should be.
+    #[error("{path}: {reason}")]
+    Shard {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Token shards cannot be written to a folder as it is.
+    #[error("{path}: {reason}")]
+    Prepare {
+        /// The folder, or a file in it.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// A preparation was ended before it was through.
+    #[error("{path}: interrupted; the same call goes on from here")]
+    Interrupted {
+        /// The folder.
+        path: PathBuf,
+    },
     /// Too few tokens for what is asked.
     #[error("the corpus has {tokens} tokens, {needed} are needed; give more text or a shorter sequence_length")]
     CorpusTooShort {

@@ -21,7 +21,8 @@ impl EvalBatches {
     ///
     /// # Errors
     /// [`DataError::BatchShape`] if B or T is 0; [`DataError::CorpusTooShort`] if there are fewer than two tokens.
-    pub fn new(tokens: Arc<[u32]>, sequence_length: usize, rows: usize) -> Result<Self, DataError> {
+    pub fn new(tokens: impl Into<Arc<[u32]>>, sequence_length: usize, rows: usize) -> Result<Self, DataError> {
+        let tokens = tokens.into();
         not_zero("sequence_length", sequence_length)?;
         not_zero("rows", rows)?;
         if tokens.len() < 2 {
@@ -67,7 +68,7 @@ mod tests {
     fn every_token_but_the_first_is_scored_once_in_order() {
         for tokens in 2..40u32 {
             for (length, rows) in [(1, 1), (3, 2), (7, 3), (7, 100), (64, 2), (usize::MAX, usize::MAX)] {
-                let batches = EvalBatches::new((0..tokens).collect(), length, rows).unwrap();
+                let batches = EvalBatches::new((0..tokens).collect::<Vec<_>>(), length, rows).unwrap();
                 let mut scored = Vec::new();
                 let mut count = 0;
                 for batch in batches.iter() {
@@ -90,7 +91,7 @@ mod tests {
     #[test]
     fn filling_is_no_document() {
         let tokens = vec![5, 0, 1, 0, 2, 3];
-        let batches = EvalBatches::new(tokens.into(), 4, 2).unwrap().packed(0);
+        let batches = EvalBatches::new(tokens, 4, 2).unwrap().packed(0);
         let batch = batches.iter().next().unwrap();
         assert_eq!(batch.inputs, [5, 0, 1, 0, 2, 0, 0, 0]);
         assert_eq!(batch.documents, Some(vec![vec![0, 1, 3], vec![0]]));
@@ -98,7 +99,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_scored_is_an_error() {
-        let new = |tokens: u32, length, rows| EvalBatches::new((0..tokens).collect(), length, rows).map(|_| ());
+        let new =
+            |tokens: u32, length, rows| EvalBatches::new((0..tokens).collect::<Vec<_>>(), length, rows).map(|_| ());
         assert!(matches!(new(1, 4, 1), Err(DataError::CorpusTooShort { tokens: 1, needed: 2 })));
         assert!(matches!(new(9, 0, 1), Err(DataError::BatchShape { key: "sequence_length", .. })));
         assert!(matches!(new(9, 4, 0), Err(DataError::BatchShape { key: "rows", .. })));

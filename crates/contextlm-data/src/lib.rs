@@ -7,7 +7,7 @@
 //! let documents = read_documents(&["books".into()], &ReadOptions::default())?;
 //! let corpus = Corpus::encode(documents, &tokenizer, |counts| eprintln!("{} tokens", counts.tokens))?;
 //! let batches = Batches::new(corpus.tokens, 256, 8, 0)?;
-//! let first = batches.batch(0);
+//! let first = batches.batch(0)?;
 //! assert_eq!(first.inputs.len(), 8 * 256);
 //! # Ok(())
 //! # }
@@ -28,10 +28,15 @@ mod json_text;
 mod limit;
 mod lines;
 mod pieces;
+mod prefetch;
+mod prepare;
 mod rust_sources;
+mod shard;
+mod shard_set;
 mod shuffle;
 mod split;
 mod tokenizer;
+mod tokens;
 mod train_tokenizer;
 
 pub use batch::{Batch, IGNORE_INDEX};
@@ -43,6 +48,10 @@ pub use error::DataError;
 pub use eval_batches::EvalBatches;
 pub use files::find_files;
 pub use limit::limit_bytes;
+pub use prefetch::Prefetch;
+pub use prepare::{PrepareOptions, Prepared, prepare};
 pub use rust_sources::{default_cargo_home, rust_sources};
+pub use shard_set::{ShardInfo, ShardSet, ShardsInfo};
 pub use split::{Held, train_documents, valid_documents};
 pub use tokenizer::Tokenizer;
+pub use tokens::Tokens;

@@ -56,7 +56,7 @@ fn side(
     })
 }
 
-fn threshold(fraction: f64) -> Result<u64, DataError> {
+pub(crate) fn threshold(fraction: f64) -> Result<u64, DataError> {
     if fraction > 0.0 && fraction < 1.0 {
         Ok((fraction * 2f64.powi(64)) as u64)
     } else {
@@ -66,7 +66,7 @@ fn threshold(fraction: f64) -> Result<u64, DataError> {
 
 /// FNV-1a, then the mixing of MurmurHash3, because FNV alone hardly moves the high bits of short texts. It decides what
 /// is held out, so it must never change.
-fn hash(bytes: &[u8]) -> u64 {
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
     let mut hash = bytes
         .iter()
         .fold(0xcbf2_9ce4_8422_2325, |hash: u64, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));

@@ -2,6 +2,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
+use sha2::{Digest, Sha256};
 use tokenizers::models::bpe::BPE;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, ModelWrapper};
@@ -24,6 +25,7 @@ pub struct Tokenizer {
     end_of_text: Option<u32>,
     vocab_size: usize,
     can_cut: bool,
+    sha256: String,
 }
 
 impl Tokenizer {
@@ -34,8 +36,9 @@ impl Tokenizer {
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, DataError> {
         let path = path.as_ref();
         let bytes = fs::read(path).map_err(|source| DataError::Io { path: path.into(), source })?;
+        let sha256 = hex_digest(&[&bytes]);
         guard(|| tokenizers::Tokenizer::from_bytes(bytes))
-            .and_then(Self::new)
+            .and_then(|inner| Self::new(inner, sha256))
             .map_err(|reason| DataError::TokenizerFile { path: path.into(), reason })
     }
 
@@ -66,7 +69,11 @@ impl Tokenizer {
             tokenizer.with_pre_tokenizer(Some(bytes)).with_post_processor(Some(bytes)).with_decoder(Some(bytes));
             Ok::<_, String>(tokenizer)
         };
-        guard(read).and_then(Self::new).map_err(|reason| DataError::TokenizerFile { path: vocab.into(), reason })
+        let bytes = |path: &Path| fs::read(path).map_err(|source| DataError::Io { path: path.into(), source });
+        let sha256 = hex_digest(&[&bytes(vocab)?, &bytes(merges)?]);
+        guard(read)
+            .and_then(|inner| Self::new(inner, sha256))
+            .map_err(|reason| DataError::TokenizerFile { path: vocab.into(), reason })
     }
 
     /// Trains a byte-level BPE like GPT-2's on the documents, with `<|endoftext|>` as its only special token.
@@ -81,10 +88,12 @@ impl Tokenizer {
         I: IntoIterator<Item = Result<Document, DataError>>,
         I::IntoIter: Send,
     {
-        Self::new(train(documents.into_iter(), vocab_size, END_OF_TEXT[0])?).map_err(failed)
+        let inner = train(documents.into_iter(), vocab_size, END_OF_TEXT[0])?;
+        let text = inner.to_string(false).map_err(|error| failed(error.to_string()))?;
+        Self::new(inner, hex_digest(&[text.as_bytes()])).map_err(failed)
     }
 
-    fn new(mut inner: tokenizers::Tokenizer) -> Result<Self, String> {
+    fn new(mut inner: tokenizers::Tokenizer, sha256: String) -> Result<Self, String> {
         if let ModelWrapper::BPE(bpe) = inner.get_model()
             && bpe.dropout.is_some_and(|dropout| dropout > 0.0)
         {
@@ -96,7 +105,7 @@ impl Tokenizer {
         let end_of_text = END_OF_TEXT.iter().find(|token| inner.token_to_id(token).is_some());
         let largest = inner.get_vocab(true).into_values().max();
         let vocab_size = largest.map_or(0, |id| id as usize + 1);
-        let tokenizer = Self { can_cut: can_cut(&inner), inner, end_of_text: None, vocab_size };
+        let tokenizer = Self { can_cut: can_cut(&inner), inner, end_of_text: None, vocab_size, sha256 };
         Ok(match end_of_text {
             Some(token) => tokenizer.mark_end_of_text(token),
             None => tokenizer,
@@ -185,6 +194,12 @@ impl Tokenizer {
         self.vocab_size
     }
 
+    /// SHA-256 of the file that it was read from, in hexadecimal: of `tokenizer.json`, or of `vocab.json` and `merges.txt` one
+    /// after the other; of a trained one, of what [`save`](Self::save) would write.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
     /// The id that stands before every document.
     ///
     /// # Errors
@@ -202,6 +217,12 @@ impl Tokenizer {
     pub fn token_to_id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)
     }
+}
+
+fn hex_digest(parts: &[&[u8]]) -> String {
+    let mut hasher = Sha256::new();
+    parts.iter().for_each(|part| hasher.update(part));
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn failed(reason: String) -> DataError {

@@ -53,3 +53,28 @@ fn pieces_give_the_ids_of_the_whole() {
         }
     }
 }
+
+proptest::proptest! {
+    /// What the published tokenizers encode they decode to the same text, whatever it is.
+    #[test]
+    fn any_text_comes_back(text in "\\PC*|[a-z <|>\\u{0}-\\u{20}\\u{e000}-\\u{10ffff}]{0,60}") {
+        // The data are read once a thread.
+        thread_local! {
+            static TOKENIZERS: Vec<Tokenizer> = data().map_or(Vec::new(), |data| {
+                let files = ["gpt2", "pythia"].map(|name| data.join(format!("tokenizers/{name}/tokenizer.json")));
+                files.map(|file| Tokenizer::from_file(file).unwrap()).into()
+            });
+        }
+        TOKENIZERS.with(|tokenizers| {
+            for tokenizer in tokenizers {
+                let ids = tokenizer.encode(&text).unwrap();
+                // Pythia's normalises to NFC.
+                let back = tokenizer.decode(&ids).unwrap();
+                assert_eq!(tokenizer.encode(&back).unwrap(), ids);
+                if tokenizer.vocab_size() == 50257 {
+                    assert_eq!(back, text);
+                }
+            }
+        });
+    }
+}

@@ -6,6 +6,9 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TrainError {
+    /// Tokens cannot be read.
+    #[error(transparent)]
+    Data(#[from] contextlm_data::DataError),
     /// A setting is not one that can be run.
     #[error("{key} = {value}: {fix}")]
     Config {

@@ -131,7 +131,7 @@ mod tests {
         let device = contextlm_device::device("cpu").unwrap();
         let model = model(true);
         // Seven windows, the last one short, in batches of three.
-        let batches = EvalBatches::new(text().into(), LENGTH, 3).unwrap();
+        let batches = EvalBatches::new(text(), LENGTH, 3).unwrap();
         let found = evaluate(&model, &batches, &device).unwrap();
         let expected: f64 = (0..40).step_by(LENGTH).map(|from| nll(&model, from, None, &device)).sum();
         assert_eq!(found.tokens, 40);
@@ -144,7 +144,7 @@ mod tests {
         let device = contextlm_device::device("cpu").unwrap();
         let model = model(true);
         let tokens: Vec<u32> = text()[..37].to_vec(); // six whole windows
-        let batches = EvalBatches::new(tokens.into(), LENGTH, 3).unwrap();
+        let batches = EvalBatches::new(tokens, LENGTH, 3).unwrap();
         let found = evaluate_with_swapped_contexts(&model, &batches, &device).unwrap().unwrap();
         let contexts = |from: usize| model.predicted_contexts(window(&text()[from..from + LENGTH], &device));
         // The first window takes those of the last one in its batch.
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn a_plain_model_has_no_contexts_to_swap() {
         let device = contextlm_device::device("cpu").unwrap();
-        let batches = EvalBatches::new(text().into(), LENGTH, 3).unwrap();
+        let batches = EvalBatches::new(text(), LENGTH, 3).unwrap();
         assert!(evaluate_with_swapped_contexts(&model(false), &batches, &device).unwrap().is_none());
     }
 
@@ -170,7 +170,7 @@ mod tests {
         let mut tokens = text();
         tokens[17] = 23;
         let message = |tokens: Vec<u32>, length| {
-            let batches = EvalBatches::new(tokens.into(), length, 3).unwrap();
+            let batches = EvalBatches::new(tokens, length, 3).unwrap();
             evaluate(&model, &batches, &device).unwrap_err().to_string()
         };
         assert!(message(tokens, LENGTH).contains("token 23, but the model has 23"));

@@ -220,7 +220,7 @@ impl<B: Backbone> Trainer<B> {
         let mut run = Run::default();
         progress.start(self.config.steps, self.progress.step);
         while self.progress.step < until.min(self.config.steps) {
-            let done = self.step(&batches.batch(self.progress.step as u64))?;
+            let done = self.step(&batches.batch(self.progress.step as u64)?)?;
             metrics.line(&done)?;
             progress.step(done.loss, done.tokens_per_second);
             run.steps.push(done);

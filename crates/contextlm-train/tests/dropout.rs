@@ -25,13 +25,13 @@ fn losses(seed: u64, noise: bool) -> Vec<f64> {
     let train = TrainConfig { seed, micro_batch: Some(2), ..TrainConfig::default() };
     let mut trainer = Trainer::new(config.init(&device).unwrap(), train).unwrap();
     let tokens: Vec<u32> = (0..400).map(|i| (i * i) % 23).collect();
-    let batches = Batches::new(tokens.into(), 16, 4, 0).unwrap();
+    let batches = Batches::new(tokens, 16, 4, 0).unwrap();
     (0..4)
         .map(|step| {
             if noise {
                 drop(Tensor::<1>::random([7], Distribution::Default, &device).into_data());
             }
-            trainer.step(&batches.batch(step)).unwrap().loss
+            trainer.step(&batches.batch(step).unwrap()).unwrap().loss
         })
         .collect()
 }

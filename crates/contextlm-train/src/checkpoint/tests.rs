@@ -34,9 +34,11 @@ fn trainer(name: OptimizerName) -> Trainer<AnyBackbone> {
 
 fn train(trainer: &mut Trainer<AnyBackbone>, until: usize) -> Vec<(usize, u64, f64, f64, f64)> {
     let tokens: Vec<u32> = (0..700).map(|i| (i * i + i / 9) % 23).collect();
-    let batches = Batches::new(tokens.into(), 16, 3, 1).unwrap();
+    let batches = Batches::new(tokens, 16, 3, 1).unwrap();
     let numbers = |done: StepMetrics| (done.step, done.tokens, done.loss, done.grad_norm, done.lr);
-    (trainer.progress().step..until).map(|step| numbers(trainer.step(&batches.batch(step as u64)).unwrap())).collect()
+    (trainer.progress().step..until)
+        .map(|step| numbers(trainer.step(&batches.batch(step as u64).unwrap()).unwrap()))
+        .collect()
 }
 
 fn parameters(model: &ContextLm) -> Vec<u8> {

@@ -93,8 +93,8 @@ fn micro_batches_add_up_to_the_batch() {
 #[test]
 fn a_stopped_run_goes_on_as_if_it_had_not_stopped() {
     let tokens: Vec<u32> = (0..400).map(|i| (i * i) % 23).collect();
-    let batches = Batches::new(tokens.clone().into(), 16, 3, 1).unwrap();
-    let valid = EvalBatches::new(tokens.into(), 16, 3).unwrap();
+    let batches = Batches::new(tokens.clone(), 16, 3, 1).unwrap();
+    let valid = EvalBatches::new(tokens, 16, 3).unwrap();
     let (mut metrics, progress) = (Metrics::none(), Progress::hidden());
 
     let whole = trainer(None).run(&batches, Some(&valid), &mut metrics, &progress).unwrap();

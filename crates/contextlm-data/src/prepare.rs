@@ -1,0 +1,155 @@
+//! Text files to token shards.
+
+mod journal;
+mod options;
+mod side;
+mod writer;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
+use std::thread;
+
+use crate::prepare::journal::{JOURNAL, Journal};
+pub use crate::prepare::options::{PrepareOptions, Prepared};
+use crate::prepare::side::{Side, Sides};
+use crate::prepare::writer::SetWriter;
+use crate::shard_set::SHARDS_JSON;
+use crate::{Counts, DataError, Document, ShardsInfo, Tokenizer};
+
+/// Documents are encoded together once they have this many bytes, on all threads.
+const BATCH_BYTES: usize = 4 << 20;
+
+/// How far a preparation is written down after this many batches.
+const JOURNAL_EVERY: usize = 16;
+
+/// Messages about what was skipped that are kept.
+const MAX_MESSAGES: usize = 10;
+
+/// Documents, or why there is none, that are encoded together.
+type Items = Vec<(Side, Result<Document, DataError>)>;
+
+/// Turns text files into token shards: `out/train/000000.bin` and so on, and `out/valid` likewise, with a `shards.json` in
+/// each. Every document is preceded by the end-of-text id; text that spells a special token is plain text.
+///
+/// Files are read on one thread and encoded on all threads of rayon's pool; the result depends on neither. Memory is that of
+/// a few batches of 4 MiB of text and of the longest document, see [`PrepareOptions::part_bytes`]. What was begun and not
+/// finished goes on where it was last written down, if inputs, tokenizer and options are the same, and gives the same files.
+///
+/// `progress` is called about every 4 MiB of text; what it returns decides whether to go on.
+///
+/// # Errors
+/// [`DataError::Prepare`] if `out` holds something else, was finished already or was begun with other inputs;
+/// [`DataError::Interrupted`] if `progress` says so; those of reading and encoding unless [`PrepareOptions::skip_bad`].
+pub fn prepare(
+    inputs: &[PathBuf],
+    tokenizer: &Tokenizer,
+    out: &Path,
+    options: &PrepareOptions,
+    mut progress: impl FnMut(&Counts) -> bool,
+) -> Result<Prepared, DataError> {
+    options.validate()?;
+    let sides = Sides::new(inputs, options)?;
+    let end_of_text = tokenizer.end_of_text()?;
+    let mut journal = Journal::open(out, Journal::new(&sides, tokenizer, options)?, options.overwrite)?;
+    let vocabulary = tokenizer.vocab_size();
+    let [mut train, mut valid] = [
+        SetWriter::open(out.join("train"), vocabulary, options.shard_tokens, &journal.train)?,
+        SetWriter::open(out.join("valid"), vocabulary, options.shard_tokens, &journal.valid)?,
+    ];
+
+    let mut messages = Vec::new();
+    let (send, receive) = sync_channel::<Items>(2);
+    let documents = sides.documents(options)?.skip(usize::try_from(journal.items).unwrap_or(usize::MAX));
+    let done: Result<(), DataError> = thread::scope(|scope| {
+        scope.spawn(move || send_batches(documents, |items| send.send(items).is_ok()));
+        // Dropping the receiver, when this closure ends, ends the thread.
+        for (number, items) in receive.into_iter().enumerate() {
+            journal.items += items.len() as u64;
+            let mut good = Vec::new();
+            for (side, item) in items {
+                match item {
+                    Ok(document) => good.push((side, document)),
+                    Err(error) if options.skip_bad => {
+                        journal.skipped += 1;
+                        if messages.len() < MAX_MESSAGES {
+                            messages.push(error.to_string());
+                        }
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            let texts: Vec<&str> = good.iter().map(|(_, document)| &*document.text).collect();
+            for ((side, document), ids) in good.iter().zip(tokenizer.encode_batch(&texts)?) {
+                if ids.contains(&end_of_text) {
+                    let (path, line) = (document.path.to_path_buf(), document.line);
+                    return Err(DataError::EndOfTextInText { path, line, id: end_of_text });
+                }
+                let set = if *side == Side::Valid { &mut valid } else { &mut train };
+                set.push(end_of_text, &ids, document.text.len() as u64)?;
+            }
+            let (a, b) = (train.counts(), valid.counts());
+            let counts =
+                Counts { documents: a.documents + b.documents, tokens: a.tokens + b.tokens, bytes: a.bytes + b.bytes };
+            let go_on = progress(&counts);
+            if (number + 1).is_multiple_of(JOURNAL_EVERY) || !go_on {
+                (journal.train, journal.valid) = (train.state()?, valid.state()?);
+                journal.write(out)?;
+            }
+            if !go_on {
+                return Err(DataError::Interrupted { path: out.into() });
+            }
+        }
+        Ok(())
+    });
+    done?;
+
+    let info = |set: SetWriter| -> Result<ShardsInfo, DataError> {
+        let (dir, counts, shards) = set.finish()?;
+        let info = ShardsInfo {
+            tokenizer_sha256: tokenizer.sha256().to_string(),
+            vocabulary,
+            end_of_text,
+            tokens: counts.tokens,
+            documents: counts.documents,
+            bytes: counts.bytes,
+            shards,
+        };
+        journal::write_json(&dir.join(SHARDS_JSON), &info)?;
+        Ok(info)
+    };
+    // The one of `train` last: it says that all is there.
+    let valid = info(valid)?;
+    let train = info(train)?;
+    let path = out.join(JOURNAL);
+    fs::remove_file(&path).or_else(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Ok(()),
+        _ => Err(DataError::Io { path, source: error }),
+    })?;
+    Ok(Prepared { train, valid, skipped: journal.skipped, messages })
+}
+
+/// Cuts documents into batches and sends them until nobody takes them.
+fn send_batches(
+    documents: impl Iterator<Item = (Side, Result<Document, DataError>)>,
+    mut send: impl FnMut(Items) -> bool,
+) {
+    let (mut batch, mut bytes) = (Items::new(), 0);
+    for (side, item) in documents {
+        // What is no text counts too, so that a batch ends.
+        bytes += 1 + item.as_ref().map_or(0, |document| document.text.len());
+        batch.push((side, item));
+        if bytes >= BATCH_BYTES {
+            bytes = 0;
+            if !send(std::mem::take(&mut batch)) {
+                return;
+            }
+        }
+    }
+    if !batch.is_empty() {
+        send(batch);
+    }
+}
+
+#[cfg(test)]
+mod tests;
