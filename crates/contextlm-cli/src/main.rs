@@ -10,6 +10,7 @@ mod inspect;
 mod interrupt;
 mod model;
 mod output;
+mod prepare;
 mod score;
 
 use std::process::ExitCode;
@@ -32,6 +33,7 @@ enum Verb {
     Inspect(inspect::Args),
     Import(import::Args),
     Export(export::Args),
+    Prepare(prepare::Args),
     Score(score::Args),
     Generate(generate::Args),
 }
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Verb::Inspect(args) => inspect::run(&args),
         Verb::Import(args) => import::run(&args),
         Verb::Export(args) => export::run(&args),
+        Verb::Prepare(args) => prepare::run(&args),
         Verb::Score(args) => score::run(&args),
         Verb::Generate(args) => generate::run(&args, program.json),
     };

@@ -25,7 +25,7 @@ pub(crate) fn finish(outcome: Outcome, json: bool) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", in_a_line(&*error));
-            ExitCode::FAILURE
+            if interrupt::interrupted() { ExitCode::from(interrupt::CODE) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -278,3 +278,26 @@ fn bf16_is_another_type() {
     let (full, half) = (full["nll"].as_f64().unwrap(), half["nll"].as_f64().unwrap());
     assert!(full != half && (full - half).abs() < 2e-2 * full, "{full} {half}");
 }
+
+#[test]
+fn prepare_writes_shards() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = with_tokenizer(folder.path());
+    let lines: String = (0..200).map(|n| format!("{{\"body\": \"one two {n}\"}}\n")).collect();
+    let input = folder.path().join("a.jsonl");
+    fs::write(&input, lines).unwrap();
+    let (tokenizer, out) = (model.join("tokenizer.json"), folder.path().join("shards"));
+    let args = ["prepare", "--tokenizer", text(&tokenizer), "--out", text(&out), text(&input)];
+    let error = fails(&args, 1);
+    assert!(error.contains("a.jsonl, line 1") && error.contains("text"), "{error}");
+    let found = json_of(&[&args[..], &["--key", "body", "--valid-fraction", "0.3", "--overwrite"]].concat());
+    assert_eq!((&found["documents"], &found["shards"]), (&json!(200), &json!(2)));
+    let count = |set: &str, key: &str| found[set][key].as_u64().unwrap();
+    assert!(count("valid", "documents") > 20);
+    for key in ["tokens", "documents", "bytes"] {
+        assert_eq!(found[key].as_u64().unwrap(), count("train", key) + count("valid", key), "{key}");
+    }
+    let shard = fs::read(out.join("train/000000.bin")).unwrap();
+    assert_eq!(shard.len() as u64, 1024 + 2 * count("train", "tokens"));
+    assert!(fails(&[&args[..], &["--key", "body"]].concat(), 1).contains("already"));
+}
