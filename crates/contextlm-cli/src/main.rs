@@ -12,6 +12,7 @@ mod model;
 mod output;
 mod prepare;
 mod score;
+mod train;
 
 use std::process::ExitCode;
 
@@ -34,6 +35,7 @@ enum Verb {
     Import(import::Args),
     Export(export::Args),
     Prepare(prepare::Args),
+    Train(train::Args),
     Score(score::Args),
     Generate(generate::Args),
 }
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Verb::Import(args) => import::run(&args),
         Verb::Export(args) => export::run(&args),
         Verb::Prepare(args) => prepare::run(&args),
+        Verb::Train(args) => train::train(&args),
         Verb::Score(args) => score::run(&args),
         Verb::Generate(args) => generate::run(&args, program.json),
     };

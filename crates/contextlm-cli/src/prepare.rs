@@ -73,6 +73,8 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let (tokens, seconds) = (bar.position(), bar.elapsed().as_secs_f64());
     bar.finish_and_clear();
     let found = found?;
+    // Models that are trained on the shards take it along.
+    tokenizer.save(args.out.join("tokenizer.json"))?;
 
     for message in &found.messages {
         eprintln!("skipped: {message}");

@@ -301,3 +301,39 @@ fn prepare_writes_shards() {
     assert_eq!(shard.len() as u64, 1024 + 2 * count("train", "tokens"));
     assert!(fails(&[&args[..], &["--key", "body"]].concat(), 1).contains("already"));
 }
+
+#[test]
+fn train_goes_from_text_to_a_model_that_generates() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = with_tokenizer(folder.path());
+    let input = folder.path().join("a.txt");
+    fs::write(&input, "one two three four five. ".repeat(400)).unwrap();
+    let (shards, run) = (folder.path().join("shards"), folder.path().join("run"));
+    json_of(&["prepare", "--tokenizer", text(&model), "--out", text(&shards), text(&input), "--valid-fraction", "0"]);
+    let config = folder.path().join("config.toml");
+    let written = format!(
+        "[model]\npath = {model:?}\n[data]\ntrain = {:?}\nvalid = {:?}\nsequence_length = 32\n\
+         [train]\nsteps = 6\nbatch_tokens = 128\n[optimizer]\nlr = 3e-3\n[checkpoint]\ndir = {run:?}\n",
+        shards.join("train"),
+        shards.join("train"),
+    );
+    fs::write(&config, written).unwrap();
+    let dry = json_of(&["train", text(&config), "--dry-run", "--set", "schedule.warmup_steps=2"]);
+    assert_eq!((&dry["tokens"], &dry["schedule"]["warmup_steps"]), (&json!(768), &json!(2)));
+    assert!(!run.exists());
+    let done = json_of(&["train", text(&config), "--set", "train.steps=4"]);
+    assert_eq!((&done["steps"], &done["tokens"]), (&json!(4), &json!(512)));
+    for key in ["loss", "valid_loss", "tokens_per_second"] {
+        assert!(done[key].as_f64().unwrap() > 0.0, "{key}");
+    }
+    assert!(fails(&["train", text(&config), "--set", "train.steps=4"], 1).contains("not empty"));
+    assert!(fails(&["train", text(&config), "--resume"], 1).contains("steps"));
+    let more = json_of(&["train", text(&config), "--resume", "--allow-config-change"]);
+    assert_eq!(more["steps"], 6);
+    assert!(more["valid_loss"].as_f64() < done["valid_loss"].as_f64());
+    let checkpoint = more["checkpoint"].as_str().unwrap();
+    let generated = json_of(&["generate", "--model", checkpoint, "--prompt", "one two", "--max-new-tokens", "3"]);
+    assert_eq!(generated["tokens"].as_array().unwrap().len(), 3);
+    let error = fails(&["train", text(&config), "--set", "train.stepps=4"], 1);
+    assert!(error.contains("train.steps") && error.contains("config.toml"), "{error}");
+}

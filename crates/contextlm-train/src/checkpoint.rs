@@ -40,14 +40,21 @@ struct State {
 
 impl Trainer<AnyBackbone> {
     /// Writes a checkpoint: a model directory in f32, the optimizer's state, `state.json` with the digest of every file, and
-    /// last of all an empty `DONE`. It is written beside `dir` and renamed, so that it is there whole or not at all.
+    /// last of all an empty `DONE`. The tokenizer is copied from the directory `companions`. It is written beside `dir` and renamed, so that it is there whole or not at all.
     ///
     /// # Errors
     /// [`TrainError::File`] or [`TrainError::Weights`] naming the file.
-    pub fn save_checkpoint(&self, config: &ContextLmConfig, dir: impl AsRef<Path>) -> Result<(), TrainError> {
+    pub fn save_checkpoint(
+        &self,
+        config: &ContextLmConfig,
+        dir: impl AsRef<Path>,
+        companions: Option<&Path>,
+    ) -> Result<(), TrainError> {
         let dir = dir.as_ref();
         let partial = folder::partial(dir);
-        save(self.model(), config, &partial, &SaveOptions { overwrite: true, ..SaveOptions::default() })?;
+        let companions = companions.map(Path::to_path_buf);
+        let options = SaveOptions { overwrite: true, companions, ..SaveOptions::default() };
+        save(self.model(), config, &partial, &options)?;
         let state = self.optimizer_state();
         write_tensors(&partial.join(OPTIMIZER), &state.tensors)?;
 
@@ -84,7 +91,7 @@ impl Trainer<AnyBackbone> {
         let dir = checkpoint.path();
         let state = read_state(dir)?;
         if !allow_config_change {
-            let keys = changed(&state.config, &config);
+            let keys = differing_keys(&serde_json::json!(state.config), &serde_json::json!(config));
             if !keys.is_empty() {
                 return Err(TrainError::ConfigChanged { path: dir.into(), keys: keys.join(", ") });
             }
@@ -109,7 +116,7 @@ fn read_state(dir: &Path) -> Result<State, TrainError> {
 }
 
 /// The keys in which two settings differ, such as `optimizer.lr`.
-fn changed(old: &TrainConfig, new: &TrainConfig) -> Vec<String> {
+pub(crate) fn differing_keys(old: &Value, new: &Value) -> Vec<String> {
     fn walk(path: &str, old: &Value, new: &Value, keys: &mut Vec<String>) {
         match (old, new) {
             (Value::Object(old), Value::Object(new)) => {
@@ -124,7 +131,7 @@ fn changed(old: &TrainConfig, new: &TrainConfig) -> Vec<String> {
         }
     }
     let mut keys = Vec::new();
-    walk("", &serde_json::json!(old), &serde_json::json!(new), &mut keys);
+    walk("", old, new, &mut keys);
     keys
 }
 

@@ -4,6 +4,7 @@ mod loss;
 mod optimizer;
 mod schedule;
 
+use contextlm_core::FloatDType;
 use serde::{Deserialize, Serialize};
 
 pub use loss::LossConfig;
@@ -30,12 +31,36 @@ pub struct TrainConfig {
     pub freeze: Vec<String>,
     /// What to do with a step whose loss is out of line.
     pub guard: GuardConfig,
+    /// Type of the matrix products.
+    pub dtype: TrainDtype,
     /// The optimizer.
     pub optimizer: OptimizerConfig,
     /// The learning rate over the steps.
     pub schedule: ScheduleConfig,
     /// What is added to the cross-entropy.
     pub loss: LossConfig,
+}
+
+/// Type of the matrix products in training. Parameters, their gradients and the optimizer's state are always f32, and so are
+/// norms, softmax and the loss, see [`ContextLm::cast`](contextlm_core::ContextLm::cast).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TrainDtype {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// The upper half of f32's bits: mixed precision.
+    Bf16,
+}
+
+impl TrainDtype {
+    /// The type that is not the parameters' own.
+    pub(crate) fn low(self) -> Option<FloatDType> {
+        match self {
+            Self::F32 => None,
+            Self::Bf16 => Some(FloatDType::BF16),
+        }
+    }
 }
 
 /// Which steps are skipped: their batch has passed, and the parameters stay as they were.
@@ -59,6 +84,7 @@ impl Default for TrainConfig {
             seed: 0,
             freeze: Vec::new(),
             guard: GuardConfig::default(),
+            dtype: TrainDtype::default(),
             optimizer: OptimizerConfig::default(),
             schedule: ScheduleConfig::default(),
             loss: LossConfig::default(),

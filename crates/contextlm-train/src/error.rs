@@ -22,7 +22,7 @@ pub enum TrainError {
     /// Too many steps in a row were skipped; the parameters are those before the first of them.
     #[error(
         "step {step}: loss {loss}, gradient norm {grad_norm}: skipped, as were the {count} last steps; \
-         lower lr, or warm up for longer"
+         lower lr, or warm up for longer{checkpoint}"
     )]
     Skipped {
         /// The last step, counted from 1.
@@ -33,7 +33,28 @@ pub enum TrainError {
         loss: f64,
         /// The global norm of the gradients.
         grad_norm: f64,
+        /// Where to go on from, in words; empty where it is not known.
+        checkpoint: String,
     },
+    /// A training config cannot be read.
+    #[error("{path}: {reason}")]
+    ConfigFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with the key.
+        reason: String,
+    },
+    /// The directory of a run cannot be used.
+    #[error("{path}: {reason}")]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// The config of a model is wrong.
+    #[error(transparent)]
+    Model(#[from] contextlm_core::ContextLmError),
     /// A batch does not fit the model or the settings.
     #[error("batch: {reason}")]
     Batch {

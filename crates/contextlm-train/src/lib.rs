@@ -2,6 +2,7 @@
 //!
 //! - [`Trainer`]: AdamW or Muon with decay groups, global-norm clipping, schedules, frozen parts and a guard against bad
 //!   steps, step by step or for a whole run.
+//! - [`RunConfig`], [`run()`](fn@run): a whole run from a TOML file, in a directory of its own.
 //! - [`Checkpoint`]: what a run needs to go on as if it had not stopped, bit by bit.
 //! - [`evaluate`], [`evaluate_with_swapped_contexts`]: validation loss, and how much a model relies on its contexts.
 //! - [`Progress`], [`Metrics`], [`plot`]: a bar, JSON lines, and loss curves as SVG.
@@ -36,16 +37,20 @@ mod metrics;
 mod optimizer;
 pub mod plot;
 mod progress;
+mod run;
 mod tensors;
 mod trainer;
 
 pub use checkpoint::{Checkpoint, CheckpointFolder, Damaged};
 pub use clip::clip_grad_norm;
-pub use config::{GuardConfig, LossConfig, OptimizerConfig, OptimizerName, ScheduleConfig, ScheduleName, TrainConfig};
+pub use config::{
+    GuardConfig, LossConfig, OptimizerConfig, OptimizerName, ScheduleConfig, ScheduleName, TrainConfig, TrainDtype,
+};
 pub use error::TrainError;
 pub use evaluate::{Evaluation, evaluate, evaluate_with_swapped_contexts};
 pub use metrics::Metrics;
 pub use optimizer::{DecayGroups, decay_groups};
 pub use progress::Progress;
+pub use run::{CheckpointTable, DataTable, EvalTable, ModelTable, RunConfig, RunOptions, RunSummary, TrainTable, run};
 pub use tensors::{BatchTensors, batch_tensors};
 pub use trainer::{Run, StepMetrics, TrainProgress, Trainer};

@@ -25,6 +25,18 @@ impl Metrics {
         }
     }
 
+    /// Adds to a file, which need not be there.
+    ///
+    /// # Errors
+    /// [`TrainError::File`] if it cannot be opened.
+    pub fn append(path: impl AsRef<Path>) -> Result<Self, TrainError> {
+        let path = path.as_ref().to_path_buf();
+        match File::options().create(true).append(true).open(&path) {
+            Ok(file) => Ok(Self { out: Some((file, path)) }),
+            Err(source) => Err(TrainError::File { path, source }),
+        }
+    }
+
     /// Writes nothing.
     pub fn none() -> Self {
         Self { out: None }

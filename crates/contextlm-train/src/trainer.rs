@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// What one optimizer step did.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct StepMetrics {
     /// Steps so far, this one included.
     pub step: usize,
@@ -25,7 +25,7 @@ pub struct StepMetrics {
     /// Cross-entropy of the batch before the update, nats a target.
     pub loss: f64,
     /// Latent loss before its weight, if there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latent_loss: Option<f64>,
     /// Learning rate of the step.
     pub lr: f64,
@@ -34,7 +34,7 @@ pub struct StepMetrics {
     /// Speed of this step.
     pub tokens_per_second: f64,
     /// Whether the guard skipped the update.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub skipped: bool,
 }
 
@@ -163,7 +163,13 @@ impl<B: Backbone> Trainer<B> {
 
         let TrainProgress { step, tokens, skipped_in_a_row, .. } = self.progress;
         if skipped_in_a_row > 0 && skipped_in_a_row >= self.config.guard.max_skipped {
-            return Err(TrainError::Skipped { step, count: skipped_in_a_row, loss, grad_norm });
+            return Err(TrainError::Skipped {
+                step,
+                count: skipped_in_a_row,
+                loss,
+                grad_norm,
+                checkpoint: String::new(),
+            });
         }
         let tokens_per_second = scored as f64 / clock.elapsed().as_secs_f64();
         Ok(StepMetrics { step, tokens, loss, latent_loss, lr, grad_norm, tokens_per_second, skipped })
@@ -244,7 +250,9 @@ impl<B: Backbone> Trainer<B> {
     /// # Errors
     /// [`TrainError::Batch`] if a batch does not fit.
     pub fn evaluate(&self, valid: &EvalBatches) -> Result<Evaluation, TrainError> {
-        evaluate(&self.model.valid(), valid, &self.device.clone().inner())
+        let model = self.model.valid();
+        let model = self.config.dtype.low().map_or(model.clone(), |dtype| model.cast(dtype));
+        evaluate(&model, valid, &self.device.clone().inner())
     }
 
     /// Loss, latent loss and gradients of a batch.
@@ -266,7 +274,10 @@ impl<B: Backbone> Trainer<B> {
                 latent_divisor,
                 contexts: None,
             };
-            let parts = self.model.loss_with(part.inputs, part.targets, &options);
+            // In mixed precision a copy computes; the gradients are those of our own parameters.
+            let low = self.config.dtype.low().map(|dtype| self.model.cast(dtype));
+            let model = low.as_ref().unwrap_or(&self.model);
+            let parts = model.loss_with(part.inputs, part.targets, &options);
             loss += parts.cross_entropy.into_scalar::<f64>();
             if let Some(latent) = parts.latent {
                 *latent_loss.get_or_insert(0.0) += latent.into_scalar::<f64>();

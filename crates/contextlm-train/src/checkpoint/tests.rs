@@ -55,7 +55,7 @@ fn two_checkpoints() -> (tempfile::TempDir, CheckpointFolder) {
     let mut trainer = trainer(OptimizerName::AdamW);
     for step in [10, 20] {
         train(&mut trainer, step);
-        trainer.save_checkpoint(&model(), folder.of_step(step)).unwrap();
+        trainer.save_checkpoint(&model(), folder.of_step(step), None).unwrap();
     }
     (temporary, folder)
 }
@@ -70,7 +70,7 @@ fn a_resumed_run_is_the_one_that_never_stopped() {
         let folder = CheckpointFolder::new(temporary.path().join("run"));
         let mut first = trainer(name);
         train(&mut first, 20);
-        first.save_checkpoint(&model(), folder.of_step(20)).unwrap();
+        first.save_checkpoint(&model(), folder.of_step(20), None).unwrap();
         drop(first);
 
         let (checkpoint, damaged) = folder.newest().unwrap();
@@ -119,7 +119,7 @@ fn old_ones_go_and_the_best_stays() {
     let (_temporary, folder) = two_checkpoints();
     let mut trainer = trainer(OptimizerName::AdamW);
     for step in [30, 40] {
-        trainer.save_checkpoint(&model(), folder.of_step(step)).unwrap();
+        trainer.save_checkpoint(&model(), folder.of_step(step), None).unwrap();
     }
     train(&mut trainer, 1);
     folder.prune(2, Some(10)).unwrap();

@@ -1,0 +1,113 @@
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use contextlm_core::Backbone;
+use contextlm_train::{DecayGroups, Progress, RunConfig, RunOptions, decay_groups, run};
+use serde_json::json;
+
+use crate::interrupt;
+use crate::output::{Outcome, Report};
+
+/// Trains a model as a TOML file says
+///
+/// The directory checkpoint.dir gets the settings, metrics.jsonl, checkpoints, which are model directories, and the loss
+/// curves as report.svg. Ctrl-C leaves a checkpoint. One process trains on one device.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Training config; recipes/ has some, with every key explained
+    config: PathBuf,
+    /// Replaces a value of the config: table.key=value; may be given several times
+    #[arg(long, value_name = "TABLE.KEY=VALUE")]
+    set: Vec<String>,
+    /// Goes on from the newest whole checkpoint in checkpoint.dir
+    #[arg(long)]
+    resume: bool,
+    /// Goes on with other settings than the run was begun with
+    #[arg(long, requires = "resume")]
+    allow_config_change: bool,
+    /// Prints parameters, memory, tokens and schedule, and trains nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(crate) fn train(args: &Args) -> Outcome {
+    let config = RunConfig::from_file(&args.config, &args.set)?;
+    let device = contextlm_device::device(&config.train.device)?;
+    if args.dry_run {
+        return dry_run(&config);
+    }
+    interrupt::on_first(|| ())?;
+    let options = RunOptions { resume: args.resume, allow_config_change: args.allow_config_change };
+    let found = run(&config, &device, options, interrupt::interrupted, &Progress::bar())?;
+    for damaged in &found.damaged {
+        eprintln!("warning: damaged checkpoint passed over: {damaged}");
+    }
+    let progress = &found.progress;
+    let valid_loss = found.valid.map(|valid| valid.loss());
+    let checkpoint = found.checkpoint.as_ref().map(|path| path.display().to_string());
+    let mut text = format!("{} steps, {} tokens", progress.step, progress.tokens);
+    if let Some(loss) = progress.smoothed_loss {
+        write!(text, ", smoothed loss {loss:.4}")?;
+    }
+    if let Some(loss) = valid_loss {
+        write!(text, ", validation {loss:.4}")?;
+    }
+    writeln!(text, ", {:.0} tokens/s", found.tokens_per_second)?;
+    if let Some(path) = &checkpoint {
+        writeln!(text, "{path}")?;
+    }
+    let json = json!({
+        "steps": progress.step, "tokens": progress.tokens, "loss": progress.smoothed_loss, "valid_loss": valid_loss,
+        "tokens_per_second": found.tokens_per_second, "checkpoint": checkpoint, "skipped": progress.skipped,
+    });
+    Ok(Report { text, json })
+}
+
+/// What a run would be, without its data.
+fn dry_run(config: &RunConfig) -> Outcome {
+    let cpu = contextlm_device::device("cpu")?;
+    let (training, rows) = (config.training()?, config.rows()?);
+    training.validate()?;
+    let shape = config.model_config(&cpu)?;
+    let model = shape.init(&cpu.autodiff())?;
+    let (parameters, length) = (model.parameters(), config.data.sequence_length);
+    let positions = model.backbone.spec().max_positions;
+    if length > positions {
+        return Err(
+            format!("data.sequence_length = {length}: must be at most the model's positions, {positions}").into()
+        );
+    }
+    // Forward, and twice as much backward.
+    let flops = model.flops_per_token(length).map(|flops| 3 * flops.total);
+    let tokens = training.steps as u64 * config.train.batch_tokens as u64;
+    // Parameters and gradients, and the moments.
+    let memory = parameters.total as u64 * (4 + 4 + config.optimizer_bytes_a_parameter());
+    let DecayGroups { decayed, not_decayed } = decay_groups(&model);
+    let warmup = training.schedule.warmup(training.steps);
+    let rate = |step: usize| training.optimizer.lr * training.schedule.factor(step, training.steps);
+    let (first, last) = (rate(0), rate(training.steps.saturating_sub(1)));
+    let schedule = json!({ "warmup_steps": warmup, "first_lr": first, "lr": training.optimizer.lr, "last_lr": last });
+    let micro_batch = config.train.micro_batch.unwrap_or(rows);
+    let text = format!(
+        "parameters    {} (backbone {}, context {})\ndecay         {} tensors with {}, without: {} tensors with {}\nmemory        {:.2} GB for parameters, gradients and optimizer; activations come on top\n\
+         tokens        {tokens}: {} steps of {rows} x {length}, {micro_batch} rows at once\nFLOPs a token {}\n\
+         schedule      {warmup} steps of warm-up from {first:.2e} to {:.2e}, {last:.2e} at the end\n",
+        parameters.total,
+        parameters.backbone,
+        parameters.context,
+        decayed.0,
+        decayed.1,
+        not_decayed.0,
+        not_decayed.1,
+        memory as f64 / 1e9,
+        training.steps,
+        flops.map_or("unknown".into(), |flops| flops.to_string()),
+        training.optimizer.lr,
+    );
+    let json = json!({
+        "parameters": { "backbone": parameters.backbone, "context": parameters.context, "total": parameters.total },
+        "memory_bytes": memory, "steps": training.steps, "tokens": tokens, "rows": rows, "micro_batch": micro_batch,
+        "training_flops_per_token": flops, "schedule": schedule,
+    });
+    Ok(Report { text, json })
+}

@@ -1,0 +1,229 @@
+//! A whole run from a config: data, model, training, checkpoints, metrics, all in one directory.
+
+mod config;
+mod directory;
+mod keys;
+mod report;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use contextlm_core::{AnyBackbone, Backbone, ContextLm, ContextLmConfig, Device};
+use contextlm_data::{Batches, EvalBatches, Prefetch, ShardSet};
+use serde_json::json;
+
+pub use config::{CheckpointTable, DataTable, EvalTable, ModelTable, RunConfig, TrainTable};
+
+use crate::run::directory::RunDirectory;
+use crate::{CheckpointFolder, Evaluation, Progress, TrainError, TrainProgress, Trainer};
+
+/// Batches that are read ahead.
+const AHEAD: usize = 4;
+
+/// How a run is begun.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RunOptions {
+    /// Go on from the newest whole checkpoint, if there is one. Otherwise a directory that is not empty is refused.
+    pub resume: bool,
+    /// Go on with other settings than the run was begun with.
+    pub allow_config_change: bool,
+}
+
+/// What a run has come to.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct RunSummary {
+    /// Steps and tokens, and the smoothed loss, nats a token.
+    pub progress: TrainProgress,
+    /// The newest validation of this call, if there was one.
+    pub valid: Option<Evaluation>,
+    /// Tokens of this call's steps over their time; 0 where it made none.
+    pub tokens_per_second: f64,
+    /// The newest checkpoint.
+    pub checkpoint: Option<PathBuf>,
+    /// Damaged checkpoints that were passed over.
+    pub damaged: Vec<String>,
+    /// Whether it was stopped before its last step.
+    pub stopped: bool,
+}
+
+/// A run: its trainer, and what it trains on.
+struct Session<'a> {
+    config: &'a RunConfig,
+    model_config: ContextLmConfig,
+    trainer: Trainer<AnyBackbone>,
+    batches: Batches,
+    valid: Option<EvalBatches>,
+    directory: RunDirectory,
+    checkpoints: CheckpointFolder,
+    /// Where the tokenizer is, which belongs into checkpoints.
+    companions: Option<PathBuf>,
+    summary: RunSummary,
+    /// Lowest validation loss, with the step of its checkpoint.
+    best: Option<(f64, usize)>,
+}
+
+/// Runs a config from its start, or from its newest checkpoint, until its last step or until `stop` says so, which is asked
+/// after every step. Either way a checkpoint is left. `device` is without autodiff.
+///
+/// The directory `checkpoint.dir` gets `config.toml` (every setting written out), `metrics.jsonl`, `step-00001000` and so on,
+/// and at the end `report.svg`. Another process that uses it at the same time is refused.
+///
+/// # Errors
+/// [`TrainError`] naming the key, the file, or the step.
+pub fn run(
+    config: &RunConfig,
+    device: &Device,
+    options: RunOptions,
+    stop: impl Fn() -> bool,
+    progress: &Progress,
+) -> Result<RunSummary, TrainError> {
+    let mut session = Session::open(config, device, options)?;
+    session.train(stop, progress)?;
+    report::write(session.directory.path())?;
+    Ok(session.summary)
+}
+
+impl<'a> Session<'a> {
+    fn open(config: &'a RunConfig, device: &Device, options: RunOptions) -> Result<Self, TrainError> {
+        config.validate()?;
+        let training = config.training()?;
+        let (rows, length) = (config.rows()?, config.data.sequence_length);
+        // What can be wrong with the config is found before anything is written.
+        let shape = config.model_config(device)?;
+        let vocabulary = shape.clone().plain().init(device)?.backbone.spec().vocabulary;
+        let shards = ShardSet::open(&config.data.train, vocabulary)?;
+        let info = shards.info().cloned();
+        let mut batches = Batches::new(shards, length, rows, config.train.seed)?;
+        let mut valid = match &config.data.valid {
+            None => None,
+            Some(dir) => {
+                let tokens = ShardSet::open(dir, vocabulary)?.read(0, config.eval.tokens.saturating_add(1))?;
+                Some(EvalBatches::new(tokens, length, config.train.micro_batch.unwrap_or(rows))?)
+            }
+        };
+        if config.data.packing {
+            let info = info.ok_or_else(|| {
+                let fix =
+                    "packing needs a shards.json that names the end-of-text token, as contextlm prepare writes it";
+                TrainError::config("data.packing", true, fix)
+            })?;
+            batches = batches.packed(info.end_of_text);
+            valid = valid.map(|valid| valid.packed(info.end_of_text));
+        }
+
+        let directory = RunDirectory::open(&config.checkpoint.dir, config, options)?;
+        let checkpoints = CheckpointFolder::new(directory.path());
+        let (newest, damaged) = if options.resume { checkpoints.newest()? } else { (None, Vec::new()) };
+        let device = device.clone().autodiff();
+        let (trainer, model_config) = match &newest {
+            Some(checkpoint) => Trainer::resume(checkpoint, training, options.allow_config_change, &device)?,
+            None => {
+                let (model, model_config) = config.build(&device)?;
+                (Trainer::new(model, training)?, model_config)
+            }
+        };
+        directory.begin(config, trainer.progress().step)?;
+        let best = report::best(directory.path(), &checkpoints)?;
+        let companions = companions(config);
+        let summary = RunSummary {
+            progress: *trainer.progress(),
+            valid: None,
+            tokens_per_second: 0.0,
+            checkpoint: newest.map(|checkpoint| checkpoint.path().to_path_buf()),
+            damaged: damaged.into_iter().map(|found| format!("{}: {}", found.path.display(), found.reason)).collect(),
+            stopped: false,
+        };
+        Ok(Self { config, model_config, trainer, batches, valid, directory, checkpoints, companions, summary, best })
+    }
+
+    fn train(&mut self, stop: impl Fn() -> bool, progress: &Progress) -> Result<(), TrainError> {
+        let mut metrics = self.directory.metrics()?;
+        let steps = self.trainer.config().steps;
+        progress.start(steps, self.trainer.progress().step);
+        let (clock, before) = (Instant::now(), self.trainer.progress().tokens);
+        let mut aside = std::time::Duration::ZERO;
+        let ahead = Prefetch::new(self.batches.clone(), self.trainer.progress().step as u64, AHEAD);
+        for batch in ahead.take(steps.saturating_sub(self.trainer.progress().step)) {
+            let done = self.trainer.step(&batch?).map_err(|error| self.with_checkpoint(error))?;
+            metrics.line(&done)?;
+            progress.step(done.loss, done.tokens_per_second);
+            let began = Instant::now();
+            self.summary.stopped = stop() && done.step < steps;
+            let last = done.step == steps || self.summary.stopped;
+            let due = |every: usize| every > 0 && done.step.is_multiple_of(every);
+            let save = last || due(self.config.checkpoint.every);
+            if let Some(valid) =
+                self.valid.as_ref().filter(|_| (save || due(self.config.eval.every)) && !self.summary.stopped)
+            {
+                let found = self.trainer.evaluate(valid)?;
+                metrics
+                    .line(&json!({ "step": done.step, "valid_loss": found.loss(), "valid_tokens": found.tokens }))?;
+                self.summary.valid = Some(found);
+                if save && self.best.is_none_or(|(loss, _)| found.loss() < loss) {
+                    self.best = Some((found.loss(), done.step));
+                }
+            }
+            if save {
+                let dir = self.checkpoints.of_step(done.step);
+                self.trainer.save_checkpoint(&self.model_config, &dir, self.companions.as_deref())?;
+                self.checkpoints.prune(self.config.checkpoint.keep, self.best.map(|(_, step)| step))?;
+                self.summary.checkpoint = Some(dir);
+            }
+            aside += began.elapsed();
+            if last {
+                break;
+            }
+        }
+        progress.finish();
+        self.summary.progress = *self.trainer.progress();
+        let seconds = clock.elapsed().saturating_sub(aside).as_secs_f64();
+        let tokens = self.summary.progress.tokens - before;
+        self.summary.tokens_per_second = if tokens == 0 { 0.0 } else { tokens as f64 / seconds };
+        Ok(())
+    }
+
+    /// A run that has gone wrong names the last checkpoint from before.
+    fn with_checkpoint(&self, error: TrainError) -> TrainError {
+        match (error, &self.summary.checkpoint) {
+            (TrainError::Skipped { step, count, loss, grad_norm, .. }, Some(path)) => {
+                let checkpoint = format!("; the last checkpoint is {}", path.display());
+                TrainError::Skipped { step, count, loss, grad_norm, checkpoint }
+            }
+            (error, _) => error,
+        }
+    }
+}
+
+/// The directory with the tokenizer: that of the model, or of the shards.
+fn companions(config: &RunConfig) -> Option<PathBuf> {
+    let shards = config.data.train.as_path();
+    let places = [config.model.path.as_deref(), Some(shards), shards.parent()];
+    places.into_iter().flatten().find(|dir| dir.join("tokenizer.json").is_file()).map(Path::to_path_buf)
+}
+
+impl RunConfig {
+    /// The model at the start of the run.
+    fn build(&self, device: &Device) -> Result<(ContextLm, ContextLmConfig), TrainError> {
+        let config = self.model_config(device)?;
+        let seed = self.train.seed;
+        let Some(dir) = self.model.path.as_ref().filter(|dir| has_weights(dir)) else {
+            return Ok((config.init_seeded(seed, device)?, config));
+        };
+        let loaded = contextlm_weights::load(dir, device)?;
+        match &config.context {
+            Some(context) if loaded.config.context.is_none() => {
+                Ok((ContextLm::retrofit(loaded.model, context.clone(), seed, device)?, config))
+            }
+            _ => Ok((loaded.model, config)),
+        }
+    }
+}
+
+/// A directory may have a config alone, for a model of random weights.
+fn has_weights(dir: &Path) -> bool {
+    ["model.safetensors", "model.safetensors.index.json"].iter().any(|name| dir.join(name).exists())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,296 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use contextlm_core::{Backbone, ContextConfig, ContextLmConfig, Device};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::has_weights;
+use super::keys::check;
+use crate::{
+    GuardConfig, LossConfig, OptimizerConfig, OptimizerName, ScheduleConfig, TrainConfig, TrainDtype, TrainError,
+};
+
+/// A training config, as `contextlm train` reads it from TOML.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// What is trained.
+    pub model: ModelTable,
+    /// What it is trained on.
+    pub data: DataTable,
+    /// For how long, and on what.
+    pub train: TrainTable,
+    /// What is kept.
+    pub checkpoint: CheckpointTable,
+    /// Validation.
+    #[serde(default)]
+    pub eval: EvalTable,
+    /// The optimizer.
+    #[serde(default)]
+    pub optimizer: OptimizerConfig,
+    /// The learning rate over the steps.
+    #[serde(default)]
+    pub schedule: ScheduleConfig,
+    /// What is added to the cross-entropy.
+    #[serde(default)]
+    pub loss: LossConfig,
+    /// What to do with a step whose loss is out of line.
+    #[serde(default)]
+    pub guard: GuardConfig,
+}
+
+/// `[model]`: one of `preset`, `path` and `backbone`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelTable {
+    /// A published backbone by its name, with random weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<String>,
+    /// A model directory. One without weights gives random ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// A backbone's Hugging Face config, with random weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backbone: Option<Map<String, Value>>,
+    /// Context settings, those of [`ContextConfig`]; without the table it is the plain backbone. On the weights of a plain
+    /// model that `path` names, settings that are not given are those of [`ContextConfig::for_retrofit`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context: Option<Map<String, Value>>,
+}
+
+/// `[data]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataTable {
+    /// Folder of token shards to train on.
+    pub train: PathBuf,
+    /// Folder of token shards to validate with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub valid: Option<PathBuf>,
+    /// Tokens of a row, T.
+    pub sequence_length: usize,
+    /// Whether documents in a row are kept apart; otherwise they are one stream. Default: no.
+    #[serde(default)]
+    pub packing: bool,
+}
+
+/// `[train]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainTable {
+    /// Optimizer steps; this or `tokens`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<usize>,
+    /// Tokens, rounded up to whole steps; this or `steps`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
+    /// Tokens of a batch; a multiple of `micro_batch` times `sequence_length`.
+    pub batch_tokens: usize,
+    /// Rows that go through the model at once; all of the batch if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub micro_batch: Option<usize>,
+    /// Seed of the first parameters, of the order of the data, and of dropout. Default: 0.
+    #[serde(default)]
+    pub seed: u64,
+    /// Type of the matrix products. Default: f32.
+    #[serde(default)]
+    pub dtype: TrainDtype,
+    /// Where to compute. Default: `cpu`.
+    #[serde(default = "cpu")]
+    pub device: String,
+    /// Patterns of parameters that stay as they are, see [`TrainConfig::freeze`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub freeze: Vec<String>,
+}
+
+fn cpu() -> String {
+    "cpu".into()
+}
+
+/// `[checkpoint]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointTable {
+    /// The directory of the run.
+    pub dir: PathBuf,
+    /// Steps between checkpoints; 0 leaves one at the end only. Default: 1000.
+    #[serde(default = "thousand")]
+    pub every: usize,
+    /// Checkpoints that are kept, beside the one of the lowest validation loss. Default: 3.
+    #[serde(default = "three")]
+    pub keep: usize,
+}
+
+fn thousand() -> usize {
+    1000
+}
+
+fn three() -> usize {
+    3
+}
+
+/// `[eval]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvalTable {
+    /// Steps between validations, beside those at checkpoints; 0 for none. Default: 0.
+    pub every: usize,
+    /// Tokens that are scored, the first of `data.valid`. Default: 131,072.
+    pub tokens: usize,
+}
+
+impl Default for EvalTable {
+    fn default() -> Self {
+        Self { every: 0, tokens: 131_072 }
+    }
+}
+
+impl RunConfig {
+    /// Reads a TOML file, in which `set` replaces values: `table.key=value` each.
+    ///
+    /// # Errors
+    /// [`TrainError::ConfigFile`] naming the file, the key and the fix.
+    pub fn from_file(path: impl AsRef<Path>, set: &[String]) -> Result<Self, TrainError> {
+        let path = path.as_ref();
+        let text = fs::read_to_string(path).map_err(TrainError::io(path))?;
+        Self::from_toml(&text, set).map_err(|reason| TrainError::ConfigFile { path: path.into(), reason })
+    }
+
+    fn from_toml(text: &str, set: &[String]) -> Result<Self, String> {
+        let in_a_line = |error: toml::de::Error| error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        let mut tables: toml::Table = toml::from_str(text).map_err(in_a_line)?;
+        for pair in set {
+            let parts = pair.split_once('=').and_then(|(key, value)| Some((key.trim().split_once('.')?, value.trim())));
+            let Some(((table, key), value)) = parts else {
+                return Err(format!("--set {pair}: must be table.key=value"));
+            };
+            // What is no TOML is a word.
+            let value = toml::from_str::<toml::Table>(&format!("value = {value}"))
+                .ok()
+                .and_then(|mut table| table.remove("value"))
+                .unwrap_or_else(|| toml::Value::String(value.into()));
+            // model.context.chunk_size is a key of a table in a table.
+            let mut place = tables.entry(table).or_insert_with(|| toml::Table::new().into());
+            for part in key.split('.').collect::<Vec<_>>().iter().rev().skip(1).rev() {
+                let inner = place.as_table_mut().ok_or_else(|| format!("--set {pair}: {table} is no table"))?;
+                place = inner.entry(*part).or_insert_with(|| toml::Table::new().into());
+            }
+            let last = key.rsplit('.').next().unwrap_or(key);
+            place.as_table_mut().ok_or_else(|| format!("--set {pair}: {key} is no table"))?.insert(last.into(), value);
+        }
+        check(&tables)?;
+        tables.try_into().map_err(in_a_line)
+    }
+
+    /// The config as TOML, every setting written out.
+    pub(super) fn to_toml(&self) -> Result<String, TrainError> {
+        toml::to_string(self).map_err(|error| TrainError::config("config", "", &error.to_string()))
+    }
+
+    pub(super) fn validate(&self) -> Result<(), TrainError> {
+        if self.data.sequence_length == 0 {
+            return Err(TrainError::config("data.sequence_length", 0, "must be at least 1"));
+        }
+        if self.eval.tokens == 0 {
+            return Err(TrainError::config("eval.tokens", 0, "must be at least 1"));
+        }
+        if self.checkpoint.keep == 0 {
+            return Err(TrainError::config("checkpoint.keep", 0, "must be at least 1"));
+        }
+        self.training()?.validate()
+    }
+
+    /// Rows of a batch.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`] where `batch_tokens` is no multiple of `micro_batch` times `sequence_length`.
+    pub fn rows(&self) -> Result<usize, TrainError> {
+        let (batch, length) = (self.train.batch_tokens, self.data.sequence_length);
+        let unit = self.train.micro_batch.unwrap_or(1).saturating_mul(length);
+        if batch == 0 || unit == 0 || !batch.is_multiple_of(unit) {
+            let fix = format!("must be a multiple of micro_batch x sequence_length, {unit}");
+            return Err(TrainError::config("train.batch_tokens", batch, &fix));
+        }
+        Ok(batch / length)
+    }
+
+    /// The settings of the trainer.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`] where not exactly one of `steps` and `tokens` is given.
+    pub fn training(&self) -> Result<TrainConfig, TrainError> {
+        let batch = self.train.batch_tokens.max(1) as u64;
+        let steps = match (self.train.steps, self.train.tokens) {
+            (Some(steps), None) => steps,
+            (None, Some(tokens)) => usize::try_from(tokens.div_ceil(batch)).unwrap_or(usize::MAX),
+            (steps, _) => {
+                let found = if steps.is_some() { "with train.tokens" } else { "missing" };
+                return Err(TrainError::config("train.steps", found, "give one of train.steps and train.tokens"));
+            }
+        };
+        Ok(TrainConfig {
+            steps,
+            micro_batch: self.train.micro_batch,
+            eval_every: 0,
+            seed: self.train.seed,
+            freeze: self.train.freeze.clone(),
+            guard: self.guard,
+            dtype: self.train.dtype,
+            optimizer: self.optimizer,
+            schedule: self.schedule,
+            loss: self.loss,
+        })
+    }
+
+    /// The config of the model; nothing of any size is allocated on the device.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`] where not exactly one of `preset`, `path` and `backbone` is given; those of the model's config.
+    pub fn model_config(&self, device: &Device) -> Result<ContextLmConfig, TrainError> {
+        let ModelTable { preset, path, backbone, context } = &self.model;
+        let config = match (preset, path, backbone) {
+            (Some(preset), None, None) => ContextLmConfig::preset(preset)?,
+            (None, Some(dir), None) => ContextLmConfig::from_file(dir.join("config.json"))?,
+            (None, None, Some(backbone)) => ContextLmConfig::from_json(&Value::Object(backbone.clone()))?,
+            _ => {
+                let fix = "give exactly one of preset, path and backbone";
+                return Err(TrainError::config("model", "not one model", fix));
+            }
+        };
+        let Some(table) = context else {
+            config.validate()?;
+            return Ok(config);
+        };
+        if config.context.is_some() {
+            return Err(TrainError::config("model.context", "a table", "the model has context settings already"));
+        }
+        let retrofit = path.as_ref().is_some_and(|dir| has_weights(dir));
+        let base = if retrofit {
+            // Nothing is drawn: only the shape of the model is asked for.
+            let backbone = config.init(device)?.backbone;
+            ContextConfig::for_retrofit(&backbone.spec())
+        } else {
+            ContextConfig::default()
+        };
+        let mut all = match json!(base) {
+            Value::Object(all) => all,
+            _ => Map::new(),
+        };
+        // Not chosen yet: it follows from the backbone.
+        all.retain(|_, value| !value.is_null());
+        all.extend(table.clone());
+        let config = config.with_context(ContextConfig::from_json(&all)?);
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Whether the optimizer has two moments for every parameter.
+    pub fn optimizer_bytes_a_parameter(&self) -> u64 {
+        match self.optimizer.name {
+            OptimizerName::AdamW => 8,
+            // Of matrices one.
+            OptimizerName::Muon => 4,
+        }
+    }
+}

@@ -1,0 +1,87 @@
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::{RunConfig, RunOptions};
+use crate::{Metrics, TrainError};
+
+const LOCK: &str = "run.lock";
+const CONFIG: &str = "config.toml";
+pub(super) const METRICS: &str = "metrics.jsonl";
+
+/// The directory of a run, which no other process uses as long as this exists.
+pub(super) struct RunDirectory {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl RunDirectory {
+    /// Takes a directory: an empty one, or with `resume` that of a run with the same settings.
+    pub(super) fn open(path: &Path, config: &RunConfig, options: RunOptions) -> Result<Self, TrainError> {
+        let refused = |reason: String| TrainError::Directory { path: path.into(), reason };
+        fs::create_dir_all(path).map_err(TrainError::io(path))?;
+        let lock = path.join(LOCK);
+        let file =
+            File::options().create(true).truncate(false).write(true).open(&lock).map_err(TrainError::io(&lock))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(refused("another process is training in it".into())),
+            Err(TryLockError::Error(error)) => return Err(TrainError::io(&lock)(error)),
+        }
+        let mut others = fs::read_dir(path).map_err(TrainError::io(path))?.filter_map(Result::ok);
+        if !options.resume && others.any(|entry| entry.file_name() != LOCK) {
+            return Err(refused("is not empty; resume the run in it, or choose another checkpoint.dir".into()));
+        }
+        let settings = path.join(CONFIG);
+        if options.resume && !options.allow_config_change && settings.exists() {
+            let old = fs::read_to_string(&settings).map_err(TrainError::io(&settings))?;
+            let keys = changed(&old, &config.to_toml()?);
+            if !keys.is_empty() {
+                return Err(TrainError::ConfigChanged { path: settings, keys: keys.join(", ") });
+            }
+        }
+        Ok(Self { path: path.into(), _lock: file })
+    }
+
+    /// Writes the settings, and takes back the metrics of steps that are going to be made again.
+    pub(super) fn begin(&self, config: &RunConfig, step: usize) -> Result<(), TrainError> {
+        let path = self.path.join(CONFIG);
+        fs::write(&path, config.to_toml()?).map_err(TrainError::io(&path))?;
+        let path = self.path.join(METRICS);
+        if path.exists() {
+            let text = fs::read_to_string(&path).map_err(TrainError::io(&path))?;
+            let made = |line: &&str| {
+                let line: Option<Value> = serde_json::from_str(line).ok();
+                line.and_then(|line| line["step"].as_u64()).is_some_and(|at| at <= step as u64)
+            };
+            let kept: String = text.lines().filter(made).map(|line| format!("{line}\n")).collect();
+            let partial = path.with_extension("partial");
+            fs::write(&partial, kept).and_then(|()| fs::rename(&partial, &path)).map_err(TrainError::io(&path))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn metrics(&self) -> Result<Metrics, TrainError> {
+        Metrics::append(self.path.join(METRICS))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Settings that differ, but for those that change nothing of the result.
+fn changed(old: &str, new: &str) -> Vec<String> {
+    let read = |text: &str| {
+        let mut settings = toml::from_str::<Value>(text).unwrap_or(Value::Null);
+        if let Some(settings) = settings.as_object_mut() {
+            settings.remove("checkpoint");
+            if let Some(train) = settings.get_mut("train").and_then(Value::as_object_mut) {
+                train.remove("device");
+            }
+        }
+        settings
+    };
+    crate::checkpoint::differing_keys(&read(old), &read(new))
+}
