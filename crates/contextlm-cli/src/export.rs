@@ -13,7 +13,7 @@ use crate::output::{Busy, Outcome, Report};
 /// `AutoModelForCausalLM.from_pretrained(dir, trust_remote_code=True)` too.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Model directory to read, or the hub's org/name[@revision]
+    /// Model directory to read, or the hub's `org/name[@revision]`
     #[arg(long)]
     from: String,
     /// Model directory to write

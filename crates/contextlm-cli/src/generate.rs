@@ -18,7 +18,7 @@ use crate::{interrupt, model};
 /// The end-of-text tokens of the model directory end it. Greedy unless --temperature is given.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Model directory, of a ContextLM or a plain Hugging Face one, or the hub's org/name[@revision]
+    /// Model directory, of a ContextLM or a plain Hugging Face one, or the hub's `org/name[@revision]`
     #[arg(long)]
     model: String,
     #[command(flatten)]

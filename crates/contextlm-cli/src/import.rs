@@ -17,7 +17,7 @@ use crate::output::{Busy, Outcome, Report};
 /// A directory that is a ContextLM already, under other tensor names (--key-map), is written as it is, under ours.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Model directory to read, or the hub's org/name[@revision]
+    /// Model directory to read, or the hub's `org/name[@revision]`
     #[arg(long)]
     from: String,
     /// Model directory to write

@@ -11,7 +11,7 @@ use crate::output::{Outcome, Report};
 /// Shows parameters, arithmetic and context settings of a model, without reading its weights
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Model directory, of a ContextLM or a plain Hugging Face one, or the hub's org/name[@revision]
+    /// Model directory, of a ContextLM or a plain Hugging Face one, or the hub's `org/name[@revision]`
     #[arg(long, required_unless_present = "preset")]
     model: Option<String>,
     /// Published backbone: gpt2 ... gpt2-xl, pythia-14m ... pythia-1.4b

@@ -16,7 +16,7 @@ const ROWS: usize = 64;
 /// Gives the log-probability of every token after the first
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Model directory, of a ContextLM or a plain Hugging Face one, or the hub's org/name[@revision]
+    /// Model directory, of a ContextLM or a plain Hugging Face one, or the hub's `org/name[@revision]`
     #[arg(long)]
     model: String,
     /// Ids separated by white space

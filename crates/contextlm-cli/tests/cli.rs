@@ -337,3 +337,20 @@ fn train_goes_from_text_to_a_model_that_generates() {
     let error = fails(&["train", text(&config), "--set", "train.stepps=4"], 1);
     assert!(error.contains("train.steps") && error.contains("config.toml"), "{error}");
 }
+
+#[test]
+fn every_recipe_is_one() {
+    let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
+    let mut count = 0;
+    for entry in fs::read_dir(recipes).unwrap() {
+        let path = entry.unwrap().path();
+        // The device of a recipe need not be built in here.
+        let found = json_of(&["train", text(&path), "--dry-run", "--set", "train.device=cpu"]);
+        let name = path.file_stem().unwrap().to_str().unwrap().to_string();
+        let context = found["parameters"]["context"].as_u64().unwrap();
+        assert_eq!(context > 0, !name.contains("plain"), "{name}");
+        assert!(found["tokens"].as_u64().unwrap() > 1_000_000, "{name}");
+        count += 1;
+    }
+    assert_eq!(count, 20);
+}
