@@ -102,12 +102,18 @@ pub(crate) fn read_transposed(
     let source = &*source;
     let mut all = vec![0.0; rows * columns];
     all.par_chunks_mut((BLOCK * rows).max(1)).enumerate().for_each(|(number, turned)| {
-        let first = number * BLOCK;
+        let (first, width) = (number * BLOCK, turned.len() / rows);
+        // By way of a small square: rows of both matrices are a power of two apart, and would push each other out of the
+        // cache.
+        let mut square = [0.0; BLOCK * BLOCK];
         for from in (0..rows).step_by(BLOCK) {
-            for row in from..rows.min(from + BLOCK) {
-                let values = &source[row * columns + first..][..turned.len() / rows];
-                for (column, &value) in values.iter().enumerate() {
-                    turned[column * rows + row] = value;
+            let height = BLOCK.min(rows - from);
+            for (row, square) in square.chunks_mut(BLOCK).take(height).enumerate() {
+                square[..width].copy_from_slice(&source[(from + row) * columns + first..][..width]);
+            }
+            for (column, turned) in turned.chunks_mut(rows).enumerate() {
+                for (row, value) in turned[from..from + height].iter_mut().enumerate() {
+                    *value = square[row * BLOCK + column];
                 }
             }
         }
