@@ -27,6 +27,8 @@ mod guard;
 mod json_text;
 mod limit;
 mod lines;
+#[cfg(feature = "parquet")]
+mod parquet_file;
 mod pieces;
 mod prefetch;
 mod prepare;
@@ -38,6 +40,9 @@ mod split;
 mod tokenizer;
 mod tokens;
 mod train_tokenizer;
+mod word_cache;
+mod word_rules;
+mod words;
 
 pub use batch::{Batch, IGNORE_INDEX};
 pub use batches::Batches;
