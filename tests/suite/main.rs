@@ -16,6 +16,7 @@ mod latent;
 mod plain;
 mod position_rule;
 mod precision;
+mod resume;
 mod retrofit;
 mod rows;
 mod sizes;

@@ -1,6 +1,13 @@
 //! The program, called as a program.
 #![allow(clippy::unwrap_used)]
 
+#[cfg(unix)]
+#[path = "cli/preparing.rs"]
+mod preparing;
+#[cfg(unix)]
+#[path = "cli/training.rs"]
+mod training;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -51,6 +51,8 @@ pub use evaluate::{Evaluation, evaluate, evaluate_with_swapped_contexts};
 pub use metrics::Metrics;
 pub use optimizer::{DecayGroups, decay_groups};
 pub use progress::Progress;
-pub use run::{CheckpointTable, DataTable, EvalTable, ModelTable, RunConfig, RunOptions, RunSummary, TrainTable, run};
+pub use run::{
+    CheckpointTable, DataTable, EvalTable, ModelTable, RunConfig, RunOptions, RunStart, RunSummary, TrainTable, run,
+};
 pub use tensors::{BatchTensors, batch_tensors};
 pub use trainer::{Run, StepMetrics, TrainProgress, Trainer};

@@ -15,7 +15,7 @@ use serde_json::json;
 pub use config::{CheckpointTable, DataTable, EvalTable, ModelTable, RunConfig, TrainTable};
 
 use crate::run::directory::RunDirectory;
-use crate::{CheckpointFolder, Evaluation, Progress, TrainError, TrainProgress, Trainer};
+use crate::{CheckpointFolder, DecayGroups, Evaluation, Progress, TrainError, TrainProgress, Trainer};
 
 /// Batches that are read ahead.
 const AHEAD: usize = 4;
@@ -47,6 +47,18 @@ pub struct RunSummary {
     pub stopped: bool,
 }
 
+/// What is known once a run is opened, before its first step.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct RunStart {
+    /// Tensors and parameters with and without weight decay.
+    pub decay_groups: DecayGroups,
+    /// The checkpoint that is gone on from.
+    pub checkpoint: Option<PathBuf>,
+    /// Newer ones that are damaged and passed over, with the reason.
+    pub damaged: Vec<String>,
+}
+
 /// A run: its trainer, and what it trains on.
 struct Session<'a> {
     config: &'a RunConfig,
@@ -64,7 +76,7 @@ struct Session<'a> {
 }
 
 /// Runs a config from its start, or from its newest checkpoint, until its last step or until `stop` says so, which is asked
-/// after every step. Either way a checkpoint is left. `device` is without autodiff.
+/// after every step. Either way a checkpoint is left. `device` is without autodiff. `started` is called before the first step.
 ///
 /// The directory `checkpoint.dir` gets `config.toml` (every setting written out), `metrics.jsonl`, `step-00001000` and so on,
 /// and at the end `report.svg`. Another process that uses it at the same time is refused.
@@ -75,10 +87,13 @@ pub fn run(
     config: &RunConfig,
     device: &Device,
     options: RunOptions,
+    started: impl FnOnce(&RunStart),
     stop: impl Fn() -> bool,
     progress: &Progress,
 ) -> Result<RunSummary, TrainError> {
     let mut session = Session::open(config, device, options)?;
+    let RunSummary { checkpoint, damaged, .. } = session.summary.clone();
+    started(&RunStart { decay_groups: session.trainer.decay_groups(), checkpoint, damaged });
     session.train(stop, progress)?;
     report::write(session.directory.path())?;
     Ok(session.summary)
@@ -115,7 +130,10 @@ impl<'a> Session<'a> {
         let directory = RunDirectory::open(&config.checkpoint.dir, config, options)?;
         let checkpoints = CheckpointFolder::new(directory.path());
         let (newest, damaged) = if options.resume { checkpoints.newest()? } else { (None, Vec::new()) };
-        let device = device.clone().autodiff();
+        let device = match config.train.gradient_checkpointing {
+            true => device.clone().autodiff().gradient_checkpointing(),
+            false => device.clone().autodiff(),
+        };
         let (trainer, model_config) = match &newest {
             Some(checkpoint) => Trainer::resume(checkpoint, training, options.allow_config_change, &device)?,
             None => {

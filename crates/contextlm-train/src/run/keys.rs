@@ -6,7 +6,21 @@ const KNOWN: [(&str, &[&str]); 9] = [
     ("schedule", &["name", "warmup_steps", "warmup_ratio", "min_lr_ratio", "decay_ratio"]),
     ("loss", &["latent_loss", "latent_weight", "z_loss"]),
     ("guard", &["max_spike", "max_skipped"]),
-    ("train", &["steps", "tokens", "batch_tokens", "micro_batch", "seed", "dtype", "device", "freeze"]),
+    (
+        "train",
+        &[
+            "steps",
+            "tokens",
+            "batch_tokens",
+            "micro_batch",
+            "seed",
+            "seeds",
+            "dtype",
+            "device",
+            "gradient_checkpointing",
+            "freeze",
+        ],
+    ),
     ("checkpoint", &["dir", "every", "keep"]),
     ("eval", &["every", "tokens"]),
 ];
