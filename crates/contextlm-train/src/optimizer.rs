@@ -192,6 +192,9 @@ impl ModuleMapper for Step<'_> {
 }
 
 #[cfg(test)]
+mod pytorch;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::RANDOM_NUMBERS;

@@ -97,24 +97,27 @@ fn steps(dir: &Path, from: u64) -> Vec<[Value; 5]> {
 /// A run that is killed with no warning, at some moment after a checkpoint, goes on as if it had not been.
 #[test]
 fn a_killed_run_goes_on_as_if_it_had_not_been() {
-    let setup = Setup::new(64, 1024);
+    let setup = Setup::new(64, 2048);
     let (whole, parts) = (setup.dir("whole"), setup.dir("parts"));
     setup.train(&whole, &[]);
     let mut child = setup.spawn(&parts, &[]);
-    wait_for(&mut child, || parts.join("step-00000020/DONE").exists());
-    let moment = u64::from(SystemTime::UNIX_EPOCH.elapsed().unwrap().subsec_nanos()) % 250;
+    // After the checkpoint of step 20, in any step but the last few, and anywhere in it.
+    let random = u64::from(SystemTime::UNIX_EPOCH.elapsed().unwrap().subsec_nanos());
+    let (step, moment) = (20 + random % 14, random / 14 % 15);
+    let lines = || fs::read_to_string(parts.join("metrics.jsonl")).map_or(0, |text| text.matches("\"loss\"").count());
+    wait_for(&mut child, || parts.join("step-00000020/DONE").exists() && lines() as u64 >= step);
     sleep(Duration::from_millis(moment));
     child.kill().unwrap(); // SIGKILL
-    assert_eq!(child.wait().unwrap().code(), None, "it was killed, after {moment} ms");
-    assert!(!parts.join("step-00000040").exists(), "it was killed before its end, after {moment} ms");
+    assert_eq!(child.wait().unwrap().code(), None, "it was killed, {moment} ms after step {step}");
+    assert!(!parts.join("step-00000040").exists(), "it was killed before its end");
 
     let done = setup.train(&parts, &["--resume"]);
     assert_eq!(done["steps"], 40);
     assert_eq!(steps(&whole, 1).len(), 40);
-    assert_eq!(steps(&parts, 1), steps(&whole, 1), "killed after {moment} ms");
+    assert_eq!(steps(&parts, 1), steps(&whole, 1), "killed {moment} ms after step {step}");
     for file in ["model.safetensors", "optimizer.safetensors"] {
         let read = |dir: &Path| fs::read(dir.join("step-00000040").join(file)).unwrap();
-        assert!(read(&parts) == read(&whole), "{file}, killed after {moment} ms");
+        assert!(read(&parts) == read(&whole), "{file}, killed {moment} ms after step {step}");
     }
     // Dropout is on: without it the losses are others.
     let backbone = "model.backbone.resid_pdrop=0.0";
