@@ -1,5 +1,7 @@
 //! Exact resume on every backend of the build where two runs that are not interrupted agree.
 
+use std::ops::Range;
+
 use contextlm_core::{AnyBackbone, BackboneConfig, ContextLmConfig, Device, Gpt2Config};
 use contextlm_data::Batches;
 use contextlm_tests::{VOCABULARY, cpu, parameters, tokens};
@@ -21,18 +23,29 @@ fn trainer(device: &Device) -> Trainer<AnyBackbone> {
     Trainer::new(model().init_seeded(1, device).unwrap(), config()).unwrap()
 }
 
-/// Losses and gradient norms up to a step.
-fn train(trainer: &mut Trainer<AnyBackbone>, until: usize) -> Vec<(f64, f64)> {
+/// Losses and gradient norms of some steps.
+fn train(trainer: &mut Trainer<AnyBackbone>, steps: Range<u64>) -> Vec<(f64, f64)> {
     let stream: Vec<u32> = tokens(1, 2000, VOCABULARY, 5).into_iter().map(|token| token as u32).collect();
     let batches = Batches::new(stream, 32, 4, 3).unwrap();
-    let mut step = |at: usize| trainer.step(&batches.batch(at as u64).unwrap()).unwrap();
-    (if until == 40 { 20..40 } else { 0..20 }).map(|at| step(at)).map(|done| (done.loss, done.grad_norm)).collect()
+    let mut step = |at: u64| {
+        let done = trainer.step(&batches.batch(at).unwrap()).unwrap();
+        (done.loss, done.grad_norm)
+    };
+    steps.map(&mut step).collect()
 }
 
-fn whole(device: &Device) -> (Vec<(f64, f64)>, Vec<(String, Vec<f32>)>) {
+/// What a run of 40 steps leaves: losses and gradient norms of the second half, and parameters.
+#[derive(PartialEq)]
+struct Whole {
+    steps: Vec<(f64, f64)>,
+    parameters: Vec<(String, Vec<f32>)>,
+}
+
+fn whole(device: &Device) -> Whole {
     let mut trainer = trainer(device);
-    let steps = [train(&mut trainer, 20), train(&mut trainer, 40)].concat();
-    (steps, parameters(trainer.model()))
+    train(&mut trainer, 0..20);
+    let steps = train(&mut trainer, 20..40);
+    Whole { steps, parameters: parameters(trainer.model()) }
 }
 
 #[test]
@@ -46,13 +59,13 @@ fn a_resumed_run_is_the_one_that_never_stopped() {
         let folder = tempfile::tempdir().unwrap();
         let checkpoints = CheckpointFolder::new(folder.path());
         let mut first = trainer(&device);
-        train(&mut first, 20);
+        train(&mut first, 0..20);
         first.save_checkpoint(&model(), checkpoints.of_step(20), None).unwrap();
         drop(first);
         let checkpoint = checkpoints.newest().unwrap().0.unwrap();
         let (mut second, _) = Trainer::resume(&checkpoint, config(), false, &device).unwrap();
-        assert!(train(&mut second, 40) == expected.0[20..], "{name}: losses");
-        assert!(parameters(second.model()) == expected.1, "{name}: parameters");
+        assert!(train(&mut second, 20..40) == expected.steps, "{name}: losses");
+        assert!(parameters(second.model()) == expected.parameters, "{name}: parameters");
         println!("{name}: equal bit by bit");
     }
 }

@@ -19,9 +19,16 @@ impl CacheId {
     }
 }
 
+/// A tokenizer's words and their ids.
+#[derive(Default)]
+struct Words {
+    owner: u64,
+    ids: HashMap<Box<str>, Box<[u32]>>,
+}
+
 thread_local! {
-    /// The tokenizer whose words this thread has met last, and their ids. Nothing is shared, so nothing waits.
-    static CACHE: RefCell<(u64, HashMap<Box<str>, Box<[u32]>>)> = RefCell::default();
+    /// Those of the tokenizer that this thread has used last. Nothing is shared, so nothing waits.
+    static CACHE: RefCell<Words> = RefCell::default();
 }
 
 /// Appends the ids of words, one after the other; `encode` is asked for those that this thread does not know.
@@ -34,7 +41,7 @@ pub(crate) fn encode_words<'t, E>(
     ids: &mut Vec<u32>,
     encode: impl Fn(&str) -> Result<Vec<u32>, E>,
 ) -> Result<(), E> {
-    CACHE.with_borrow_mut(|(owner, cache)| {
+    CACHE.with_borrow_mut(|Words { owner, ids: cache }| {
         if *owner != id.0 {
             cache.clear();
             *owner = id.0;

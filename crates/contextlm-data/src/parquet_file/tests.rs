@@ -70,7 +70,7 @@ fn what_is_wrong_is_named_with_its_row() {
 
     let key = |key: &str| {
         let options = ReadOptions { key: key.into(), ..ReadOptions::default() };
-        let items: Vec<_> = read_documents(&[path.clone()], &options).unwrap().collect();
+        let items: Vec<_> = read_documents(std::slice::from_ref(&path), &options).unwrap().collect();
         assert_eq!(items.len(), 1);
         items.into_iter().next().unwrap().unwrap_err()
     };
@@ -78,7 +78,7 @@ fn what_is_wrong_is_named_with_its_row() {
     assert!(matches!(key("id"), DataError::NotAString { .. }));
 
     let long = ReadOptions { max_document_bytes: 3, ..ReadOptions::default() };
-    let found: Vec<_> = read_documents(&[path.clone()], &long).unwrap().collect();
+    let found: Vec<_> = read_documents(std::slice::from_ref(&path), &long).unwrap().collect();
     assert!(matches!(found[2], Err(DataError::TooLong { line: 3, .. })));
 
     // A text that is no UTF-8: its bytes stand in the file as they are.
