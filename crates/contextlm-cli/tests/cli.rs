@@ -1,6 +1,11 @@
 //! The program, called as a program.
 #![allow(clippy::unwrap_used)]
 
+#[path = "cli/broken.rs"]
+mod broken;
+#[path = "cli/hub.rs"]
+mod hub;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
