@@ -15,6 +15,12 @@ use crate::{FloatType, KeyMap, WeightsError};
 /// Configs are a few hundred lines.
 const MAX_CONFIG: u64 = 10_000_000;
 
+/// Every family's block has at least as many, and so has the predictor's.
+const TENSORS_OF_A_BLOCK: usize = 9;
+
+/// Layers that are built whatever the files hold, so that the error can list what is missing.
+const LAYERS_OF_ANY_FILE: usize = 100;
+
 /// How a model directory is read.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
@@ -69,7 +75,7 @@ pub fn load_with(dir: impl AsRef<Path>, device: &Device, options: &LoadOptions) 
     // A block is an allocation before it has weights, and a config can ask for any number of them.
     let predictor = config.context.as_ref().map_or(0, |context| context.predictor_layers);
     let (layers, tensors) = (config.backbone.layers().saturating_add(predictor), files.tensors.len());
-    if layers > tensors {
+    if layers > LAYERS_OF_ANY_FILE.max(tensors / TENSORS_OF_A_BLOCK) {
         return Err(WeightsError::Layers { path, layers, tensors });
     }
     let Filled { model, tensors, unused, not_finite } = fill(config.init(device)?, &files, dir, options)?;

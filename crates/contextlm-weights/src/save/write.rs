@@ -113,7 +113,7 @@ impl Walk<'_> {
         let dtype = self.dtype;
         let (path, file) = self.file()?;
         let data = param.val().into_data();
-        let result = match data.dtype {
+        let result = match data.dtype() {
             // Of halves there is no second copy in f32.
             DType::BF16 => write_tensor::<bf16>(&data, &tensor, dtype, file),
             DType::F16 => write_tensor::<f16>(&data, &tensor, dtype, file),
