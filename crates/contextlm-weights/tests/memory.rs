@@ -34,7 +34,7 @@ fn anonymous() -> usize {
 /// tensor, in f32.
 fn sparse() -> (tempfile::TempDir, usize, usize) {
     let backbone = json!({
-        "model_type": "gpt_neox", "vocab_size": 40_000, "hidden_size": 512, "num_hidden_layers": 12,
+        "model_type": "gpt_neox", "vocab_size": 30_000, "hidden_size": 512, "num_hidden_layers": 6,
         "num_attention_heads": 8, "intermediate_size": 2048,
     });
     let model = ContextLmConfig::from_json(&backbone).unwrap().init(&cpu()).unwrap();
@@ -52,7 +52,7 @@ fn sparse() -> (tempfile::TempDir, usize, usize) {
     file.write_all(&(header.len() as u64).to_le_bytes()).unwrap();
     file.write_all(header.as_bytes()).unwrap();
     file.set_len((8 + header.len() + end) as u64).unwrap();
-    (dir, 4 * model.parameters().total, 4 * 40_000 * 512)
+    (dir, 4 * model.parameters().total, 4 * 30_000 * 512)
 }
 
 #[test]
