@@ -114,8 +114,10 @@ fn answer(mut stream: TcpStream, hub: &Mutex<Hub>) {
             let silent = hub.silent;
             drop(hub);
             send("206 Partial Content", &more, to - from, body);
-            while silent {
-                std::thread::park();
+            if silent {
+                loop {
+                    std::thread::park();
+                }
             }
             return;
         }
