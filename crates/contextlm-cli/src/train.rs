@@ -10,8 +10,8 @@ use crate::output::{Outcome, Report};
 
 /// Trains a model as a TOML file says
 ///
-/// The directory checkpoint.dir gets the settings, metrics.jsonl, checkpoints, which are model directories, and the loss
-/// curves as report.svg. Ctrl-C leaves a checkpoint. One process trains on one device.
+/// The directory checkpoint.dir gets the settings, metrics.jsonl, checkpoints, which are model directories, and the curves
+/// as report.html. Ctrl-C leaves a checkpoint. One process trains on one device.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Training config; recipes/ has some, with every key explained
@@ -37,7 +37,11 @@ pub(crate) fn train(args: &Args) -> Outcome {
         return dry_run(&config);
     }
     interrupt::on_first(|| ())?;
-    let options = RunOptions { resume: args.resume, allow_config_change: args.allow_config_change };
+    let options = RunOptions {
+        resume: args.resume,
+        allow_config_change: args.allow_config_change,
+        hardware: contextlm_device::hardware(&device),
+    };
     let found = run(&config, &device, options, interrupt::interrupted, &Progress::bar())?;
     for damaged in &found.damaged {
         eprintln!("warning: damaged checkpoint passed over: {damaged}");

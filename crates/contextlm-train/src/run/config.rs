@@ -38,6 +38,9 @@ pub struct RunConfig {
     /// What to do with a step whose loss is out of line.
     #[serde(default)]
     pub guard: GuardConfig,
+    /// What is told of the run.
+    #[serde(default)]
+    pub log: LogTable,
 }
 
 /// `[model]`: one of `preset`, `path` and `backbone`.
@@ -146,6 +149,32 @@ impl Default for EvalTable {
     }
 }
 
+/// `[log]`. Nothing here changes the result.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogTable {
+    /// Whether event files for TensorBoard are written to the directory of the run. Default: no.
+    pub tensorboard: bool,
+    /// Operations a second that the device makes at most, what MFU is a share of. Default: what [`peak_flops`](crate::peak_flops)
+    /// knows of the device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_flops: Option<f64>,
+}
+
+impl LogTable {
+    fn validate(&self) -> Result<(), TrainError> {
+        if self.tensorboard && !cfg!(feature = "tensorboard") {
+            return Err(TrainError::config("log.tensorboard", true, "build with the feature `tensorboard`"));
+        }
+        match self.peak_flops {
+            Some(peak) if !(peak.is_finite() && peak > 0.0) => {
+                Err(TrainError::config("log.peak_flops", peak, "must be above 0"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl RunConfig {
     /// Reads a TOML file, in which `set` replaces values: `table.key=value` each.
     ///
@@ -198,6 +227,7 @@ impl RunConfig {
         if self.checkpoint.keep == 0 {
             return Err(TrainError::config("checkpoint.keep", 0, "must be at least 1"));
         }
+        self.log.validate()?;
         self.training()?.validate()
     }
 

@@ -6,7 +6,7 @@ use contextlm_data::{Document, PrepareOptions, Tokenizer, prepare};
 use serde_json::Value;
 
 use super::*;
-use crate::{RANDOM_NUMBERS, TrainDtype};
+use crate::{RANDOM_NUMBERS, RunRecord, TrainDtype};
 
 /// Shards of a text, and a config that trains a small model on them.
 fn config(folder: &Path, out: &str) -> RunConfig {
@@ -77,7 +77,7 @@ fn metrics(config: &RunConfig) -> Vec<Value> {
     text.lines().map(line).collect()
 }
 
-const RESUME: RunOptions = RunOptions { resume: true, allow_config_change: false };
+const RESUME: RunOptions = RunOptions { resume: true, allow_config_change: false, hardware: None };
 
 #[test]
 fn a_run_that_was_stopped_goes_on_as_if_it_had_not_been() {
@@ -119,7 +119,13 @@ fn the_directory_holds_what_the_run_was() {
     let summary = train(&config, RunOptions::default(), usize::MAX).unwrap();
     let dir = &config.checkpoint.dir;
     assert_eq!(RunConfig::from_file(dir.join("config.toml"), &[]).unwrap(), config);
-    assert!(fs::read_to_string(dir.join("report.svg")).unwrap().contains("<svg"));
+    assert!(fs::read_to_string(dir.join("report.html")).unwrap().contains("<svg"));
+    let record = RunRecord::read(dir).unwrap();
+    let about = record.about.unwrap();
+    assert_eq!((about.sessions.len(), &about.sessions[0].versions), (1, &Versions::current()));
+    assert_eq!(about.validation.unwrap().tokens, record.history.valid[0].valid_tokens);
+    assert_eq!((record.history.steps.len(), record.history.valid[4].tokens), (24, 24 * 64));
+    assert!(about.training_flops_per_token > Some(0) && record.history.steps.iter().all(|step| step.mfu.is_none()));
     // The last checkpoint, and the best one if it is another; each with its tokenizer.
     let checkpoint = summary.checkpoint.unwrap();
     assert!(checkpoint.ends_with("step-00000024") && checkpoint.join("tokenizer.json").exists());
@@ -132,6 +138,36 @@ fn the_directory_holds_what_the_run_was() {
         .unwrap()
         .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("step-"));
     assert!(kept.count() <= 2);
+}
+
+#[test]
+fn what_is_told_of_a_run_that_went_on() {
+    let _guard = RANDOM_NUMBERS.lock();
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(folder.path(), "run");
+    config.log = LogTable { tensorboard: cfg!(feature = "tensorboard"), peak_flops: Some(1e12) };
+    train(&config, RESUME, 3).unwrap();
+    // Neither the peak nor TensorBoard changes the result.
+    config.log = LogTable { tensorboard: config.log.tensorboard, peak_flops: None };
+    let options = RunOptions { hardware: Some("NVIDIA H200".into()), ..RESUME };
+    train(&config, options, usize::MAX).unwrap();
+    let record = RunRecord::read(&config.checkpoint.dir).unwrap();
+    let about = record.about.unwrap();
+    let sessions: Vec<_> = about.sessions.iter().map(|session| (session.from_step, session.peak_flops)).collect();
+    assert_eq!(sessions, [(0, Some(1e12)), (3, Some(494.7e12))]);
+    for step in record.history.steps {
+        let peak = if step.metrics.step <= 3 { 1e12 } else { 494.7e12 };
+        let expected = step.metrics.tokens_per_second * about.training_flops_per_token.unwrap() as f64 / peak;
+        assert!((step.mfu.unwrap() / expected - 1.0).abs() < 1e-12);
+        assert!(step.smoothed_loss.unwrap() > 0.0);
+    }
+    let names = fs::read_dir(&config.checkpoint.dir).unwrap().map(|entry| entry.unwrap().file_name());
+    let events = names.filter(|name| name.to_string_lossy().contains("tfevents")).count();
+    assert_eq!(events, if cfg!(feature = "tensorboard") { 2 } else { 0 });
+
+    config.log.peak_flops = Some(0.0);
+    let message = train(&config, RESUME, 1).unwrap_err().to_string();
+    assert!(message.contains("log.peak_flops = 0"), "{message}");
 }
 
 #[test]
