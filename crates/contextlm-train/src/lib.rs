@@ -38,6 +38,7 @@ mod config;
 mod error;
 mod evaluate;
 mod freeze;
+mod memory;
 mod metrics;
 mod optimizer;
 mod page;
@@ -60,6 +61,7 @@ pub use config::{
 };
 pub use error::TrainError;
 pub use evaluate::{Evaluation, evaluate, evaluate_with_swapped_contexts};
+pub use memory::MemoryEstimate;
 pub use metrics::Metrics;
 pub use optimizer::{DecayGroups, decay_groups};
 pub use peak::peak_flops;

@@ -156,8 +156,8 @@ mod tests {
     fn a_broken_line_is_named_unless_it_is_the_unfinished_last() {
         assert_eq!(read(&format!("{STEP}\n{}", &VALID[..20])).unwrap().steps.len(), 1);
         for (text, part) in [
-            (format!("{STEP}\n{}\n", &VALID[..20]), "line 2: EOF"),
-            (format!("{}\n{STEP}\n", &VALID[..20]), "line 1: EOF"),
+            (format!("{STEP}\n{}\n", &VALID[..20]), "line 2: control character"),
+            (format!("{}\n{STEP}\n", &VALID[..20]), "line 1: control character"),
             (format!("{STEP}\n{STEP}\n"), "line 2: step 1 after step 1"),
             (format!("{VALID}\n{VALID}\n"), "line 2: step 1 after step 1"),
             ("{\"step\":1}\n".into(), "line 1: missing field"),

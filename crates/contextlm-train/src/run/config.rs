@@ -1,14 +1,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use contextlm_core::{Backbone, ContextConfig, ContextLmConfig, Device};
+use contextlm_core::{Backbone, ContextConfig, ContextLm, ContextLmConfig, Device};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::has_weights;
 use super::keys::check;
+use crate::memory::Step;
 use crate::{
-    GuardConfig, LossConfig, OptimizerConfig, OptimizerName, ScheduleConfig, TrainConfig, TrainDtype, TrainError,
+    GuardConfig, LossConfig, MemoryEstimate, OptimizerConfig, ScheduleConfig, TrainConfig, TrainDtype, TrainError,
 };
 
 /// A training config, as `contextlm train` reads it from TOML.
@@ -315,12 +316,20 @@ impl RunConfig {
         Ok(config)
     }
 
-    /// Whether the optimizer has two moments for every parameter.
-    pub fn optimizer_bytes_a_parameter(&self) -> u64 {
-        match self.optimizer.name {
-            OptimizerName::AdamW => 8,
-            // Of matrices one.
-            OptimizerName::Muon => 4,
-        }
+    /// What a step of this config holds in memory at least, with the model of [`model_config`](Self::model_config).
+    ///
+    /// # Errors
+    /// Those of [`rows`](Self::rows).
+    pub fn memory<B: Backbone>(&self, model: &ContextLm<B>) -> Result<MemoryEstimate, TrainError> {
+        let rows = self.rows()?;
+        let at_once = self.train.micro_batch.unwrap_or(rows).min(rows);
+        let step = Step {
+            dtype: self.train.dtype,
+            optimizer: self.optimizer.name,
+            rows: at_once,
+            length: self.data.sequence_length,
+            accumulates: at_once < rows,
+        };
+        Ok(MemoryEstimate::of(model, step))
     }
 }

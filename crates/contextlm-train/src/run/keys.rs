@@ -1,5 +1,5 @@
 /// Every table with its keys. Context settings and a backbone's config are checked by whom they belong to.
-const KNOWN: [(&str, &[&str]); 10] = [
+pub(super) const KNOWN: [(&str, &[&str]); 10] = [
     ("model", &["preset", "path", "backbone", "context"]),
     ("data", &["train", "valid", "sequence_length", "packing"]),
     ("optimizer", &["name", "lr", "betas", "eps", "weight_decay", "grad_clip"]),
