@@ -2,7 +2,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use contextlm_core::Backbone;
-use contextlm_train::{DecayGroups, Progress, RunConfig, RunOptions, decay_groups, run};
+use contextlm_train::{DecayGroups, Progress, RunConfig, RunOptions, run};
 use serde_json::json;
 
 use crate::interrupt;
@@ -85,7 +85,7 @@ fn dry_run(config: &RunConfig) -> Outcome {
     let flops = model.flops_per_token(length).map(|flops| 3 * flops.total);
     let tokens = training.steps as u64 * config.train.batch_tokens as u64;
     let memory = config.memory(&model)?;
-    let DecayGroups { decayed, not_decayed } = decay_groups(&model);
+    let DecayGroups { decayed, not_decayed } = config.decay_groups(&model)?;
     let warmup = training.schedule.warmup(training.steps);
     let rate = |step: usize| training.optimizer.lr * training.schedule.factor(step, training.steps);
     let (first, last) = (rate(0), rate(training.steps.saturating_sub(1)));

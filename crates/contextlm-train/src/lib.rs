@@ -26,10 +26,6 @@
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-/// The CPU backend has one source of random numbers for all threads: tests that draw hold this.
-#[cfg(test)]
-static RANDOM_NUMBERS: std::sync::Mutex<()> = std::sync::Mutex::new(());
-
 mod chart;
 mod checkpoint;
 mod clip;
@@ -45,6 +41,7 @@ mod page;
 mod peak;
 pub mod plot;
 mod progress;
+mod random;
 mod record;
 mod report;
 mod run;

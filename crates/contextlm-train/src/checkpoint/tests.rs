@@ -2,7 +2,6 @@ use contextlm_core::{BackboneConfig, ContextLm, Gpt2Config};
 use contextlm_data::Batches;
 
 use super::*;
-use crate::RANDOM_NUMBERS;
 use crate::{GuardConfig, OptimizerConfig, OptimizerName, StepMetrics};
 
 fn model() -> ContextLmConfig {
@@ -63,7 +62,6 @@ fn two_checkpoints() -> (tempfile::TempDir, CheckpointFolder) {
 
 #[test]
 fn a_resumed_run_is_the_one_that_never_stopped() {
-    let _guard = RANDOM_NUMBERS.lock();
     for name in [OptimizerName::AdamW, OptimizerName::Muon] {
         let mut whole = trainer(name);
         let expected = train(&mut whole, 40);
@@ -88,7 +86,6 @@ fn a_resumed_run_is_the_one_that_never_stopped() {
 
 #[test]
 fn a_damaged_checkpoint_is_named_and_the_one_before_it_is_taken() {
-    let _guard = RANDOM_NUMBERS.lock();
     let (_temporary, folder) = two_checkpoints();
     let newest = folder.of_step(20);
     for file in ["model.safetensors", OPTIMIZER, "config.json"] {
@@ -110,7 +107,6 @@ fn a_damaged_checkpoint_is_named_and_the_one_before_it_is_taken() {
 
 #[test]
 fn what_has_no_done_is_no_checkpoint() {
-    let _guard = RANDOM_NUMBERS.lock();
     let (_temporary, folder) = two_checkpoints();
     fs::remove_file(folder.of_step(20).join(DONE)).unwrap();
     let (found, damaged) = folder.newest().unwrap();
@@ -120,7 +116,6 @@ fn what_has_no_done_is_no_checkpoint() {
 
 #[test]
 fn old_ones_go_and_the_best_stays() {
-    let _guard = RANDOM_NUMBERS.lock();
     let (_temporary, folder) = two_checkpoints();
     let mut trainer = trainer(OptimizerName::AdamW);
     for step in [30, 40] {
@@ -136,7 +131,6 @@ fn old_ones_go_and_the_best_stays() {
 
 #[test]
 fn other_settings_are_refused_with_their_keys_unless_allowed() {
-    let _guard = RANDOM_NUMBERS.lock();
     let (_temporary, folder) = two_checkpoints();
     let checkpoint = folder.newest().unwrap().0.unwrap();
     let mut other = config(OptimizerName::AdamW);
@@ -152,7 +146,6 @@ fn other_settings_are_refused_with_their_keys_unless_allowed() {
 
 #[test]
 fn a_checkpoint_is_a_model_directory() {
-    let _guard = RANDOM_NUMBERS.lock();
     let (_temporary, folder) = two_checkpoints();
     let loaded = load(folder.of_step(10), &contextlm_device::device("cpu").unwrap()).unwrap();
     assert_eq!(loaded.config.to_json(), model().to_json());

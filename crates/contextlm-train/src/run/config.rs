@@ -7,9 +7,11 @@ use serde_json::{Map, Value, json};
 
 use super::has_weights;
 use super::keys::check;
+use crate::freeze::frozen;
 use crate::memory::Step;
 use crate::{
-    GuardConfig, LossConfig, MemoryEstimate, OptimizerConfig, ScheduleConfig, TrainConfig, TrainDtype, TrainError,
+    DecayGroups, GuardConfig, LossConfig, MemoryEstimate, OptimizerConfig, ScheduleConfig, TrainConfig, TrainDtype,
+    TrainError,
 };
 
 /// A training config, as `contextlm train` reads it from TOML.
@@ -314,6 +316,20 @@ impl RunConfig {
         let config = config.with_context(ContextConfig::from_json(&all)?);
         config.validate()?;
         Ok(config)
+    }
+
+    /// Tensors and parameters with and without weight decay, frozen ones left out; no parameter gets a value by asking.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`] for a pattern of `train.freeze` that matches nothing.
+    pub fn decay_groups<B: Backbone>(&self, model: &ContextLm<B>) -> Result<DecayGroups, TrainError> {
+        let tensors = model.tensors();
+        let frozen = frozen(&tensors, &self.train.freeze)?;
+        let mut groups = DecayGroups::default();
+        for tensor in tensors.iter().filter(|tensor| !frozen.contains(&tensor.path)) {
+            groups.add(tensor.shape.len(), tensor.shape.iter().product());
+        }
+        Ok(groups)
     }
 
     /// What a step of this config holds in memory at least, with the model of [`model_config`](Self::model_config).

@@ -6,7 +6,7 @@ use contextlm_data::{Document, PrepareOptions, Tokenizer, prepare};
 use serde_json::Value;
 
 use super::*;
-use crate::{RANDOM_NUMBERS, RunRecord, TrainDtype};
+use crate::{RunRecord, TrainDtype};
 
 /// Shards of a text, and a config that trains a small model on them.
 fn config(folder: &Path, out: &str) -> RunConfig {
@@ -81,7 +81,6 @@ const RESUME: RunOptions = RunOptions { resume: true, allow_config_change: false
 
 #[test]
 fn a_run_that_was_stopped_goes_on_as_if_it_had_not_been() {
-    let _guard = RANDOM_NUMBERS.lock();
     let folder = tempfile::tempdir().unwrap();
     // Dropout is 0.1 in GPT-2's config.
     let whole = config(folder.path(), "whole");
@@ -113,7 +112,6 @@ fn a_run_that_was_stopped_goes_on_as_if_it_had_not_been() {
 
 #[test]
 fn the_directory_holds_what_the_run_was() {
-    let _guard = RANDOM_NUMBERS.lock();
     let folder = tempfile::tempdir().unwrap();
     let config = config(folder.path(), "run");
     let summary = train(&config, RunOptions::default(), usize::MAX).unwrap();
@@ -142,7 +140,6 @@ fn the_directory_holds_what_the_run_was() {
 
 #[test]
 fn what_is_told_of_a_run_that_went_on() {
-    let _guard = RANDOM_NUMBERS.lock();
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(folder.path(), "run");
     config.log = LogTable { tensorboard: cfg!(feature = "tensorboard"), peak_flops: Some(1e12) };
@@ -176,7 +173,6 @@ fn what_does_not_fit_is_refused() {
     let mut config = config(folder.path(), "run");
     config.train.tokens = None;
     config.train.steps = Some(2);
-    let _guard = RANDOM_NUMBERS.lock();
     train(&config, RunOptions::default(), usize::MAX).unwrap();
     let error = |config: &RunConfig, options| train(config, options, usize::MAX).unwrap_err().to_string();
     assert!(error(&config, RunOptions::default()).contains("not empty"));
@@ -249,6 +245,23 @@ fn every_key_is_known() {
     keys::check(&table).unwrap();
 }
 
+#[test]
+fn decay_groups_are_counted_without_values() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(folder.path(), "run");
+    let shape = config.model_config(&cpu()).unwrap();
+    for patterns in [vec![], vec![r"transformer\.h\.0\..*".to_string(), r".*\.bias".to_string()]] {
+        config.train.freeze = patterns;
+        let model = shape.init(&cpu().autodiff()).unwrap();
+        let counted = config.decay_groups(&model).unwrap();
+        let trainer = Trainer::new(model, config.training().unwrap()).unwrap();
+        assert_eq!(counted, trainer.decay_groups());
+    }
+    config.train.freeze = vec!["no".into()];
+    let error = config.decay_groups(&shape.init(&cpu()).unwrap()).unwrap_err();
+    assert!(error.to_string().contains("matches no parameter"), "{error}");
+}
+
 /// Every recipe, and whether its model has contexts.
 fn recipes() -> Vec<(String, bool)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
@@ -296,7 +309,6 @@ fn every_key_of_a_recipe_has_type_and_default() {
 
 #[test]
 fn packed_documents_and_bf16_train() {
-    let _guard = RANDOM_NUMBERS.lock();
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(folder.path(), "packed");
     config.data.packing = true;

@@ -1,5 +1,4 @@
 use super::*;
-use crate::RANDOM_NUMBERS;
 use crate::{LossConfig, ScheduleConfig};
 use burn::module::{ModuleVisitor, Param};
 use burn::tensor::Tensor;
@@ -72,7 +71,6 @@ fn numbers(model: &ContextLm<AnyBackbone>, gradients: &GradientsParams) -> Vec<V
 
 #[test]
 fn micro_batches_add_up_to_the_batch() {
-    let _guard = RANDOM_NUMBERS.lock();
     let whole = trainer(None);
     let batch = batch();
     let (loss, latent, gradients) = whole.gradients(&batch, batch.scored()).unwrap();
@@ -94,7 +92,6 @@ fn micro_batches_add_up_to_the_batch() {
 
 #[test]
 fn a_stopped_run_goes_on_as_if_it_had_not_stopped() {
-    let _guard = RANDOM_NUMBERS.lock();
     let tokens: Vec<u32> = (0..400).map(|i| (i * i) % 23).collect();
     let batches = Batches::new(tokens.clone(), 16, 3, 1).unwrap();
     let valid = EvalBatches::new(tokens, 16, 3).unwrap();
@@ -117,7 +114,6 @@ fn a_stopped_run_goes_on_as_if_it_had_not_stopped() {
 
 #[test]
 fn a_step_that_is_not_finite_is_skipped_and_many_end_the_run() {
-    let _guard = RANDOM_NUMBERS.lock();
     let mut trainer = trainer(None);
     trainer.config.guard.max_skipped = 3;
     let loss = |trainer: &Trainer<_>| trainer.gradients(&batch(), 1).unwrap().0;
@@ -141,7 +137,6 @@ fn a_step_that_is_not_finite_is_skipped_and_many_end_the_run() {
 
 #[test]
 fn a_spike_is_skipped() {
-    let _guard = RANDOM_NUMBERS.lock();
     let mut trainer = trainer(None);
     let loss = trainer.step(&batch()).unwrap().loss;
     trainer.config.guard.max_spike = 0.5;
@@ -155,7 +150,6 @@ fn a_spike_is_skipped() {
 
 #[test]
 fn frozen_parts_stay_and_the_others_learn() {
-    let _guard = RANDOM_NUMBERS.lock();
     let config =
         TrainConfig { freeze: vec!["gpt_neox\\..*".into(), "embed_out.weight".into()], ..TrainConfig::default() };
     let mut trainer = Trainer::new(model(), config.clone()).unwrap();
@@ -180,7 +174,6 @@ fn frozen_parts_stay_and_the_others_learn() {
 
 #[test]
 fn seeds_of_dropout_differ_by_every_part() {
-    let _guard = RANDOM_NUMBERS.lock();
     let seeds = [(0, 0, 0), (0, 0, 2), (0, 1, 0), (1, 0, 0), (0, 2, 1), (0, 1, 2)];
     let mixed: std::collections::BTreeSet<_> = seeds.iter().map(|&(a, b, c)| dropout_seed(a, b, c)).collect();
     assert_eq!(mixed.len(), seeds.len());
