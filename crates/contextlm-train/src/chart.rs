@@ -64,10 +64,10 @@ impl Chart {
         area.fill(&WHITE)?;
         let (x, y) = (&self.x, &self.y);
         let mut chart = ChartBuilder::on(&area)
-            .caption(&self.title, ("sans-serif", 17))
+            .caption(&self.title, ("sans-serif", 19))
             .margin(12)
             .margin_right(24)
-            .x_label_area_size(44)
+            .x_label_area_size(48)
             .y_label_area_size(72)
             .build_cartesian_2d(x.range.clone(), y.range.clone())?;
         chart
@@ -76,23 +76,26 @@ impl Chart {
             .bold_line_style(RGBColor(228, 228, 228))
             .axis_style(RGBColor(120, 120, 120))
             .x_labels((self.size.0 / 110) as usize)
-            .y_labels((self.size.1 / 55) as usize)
+            .y_labels((self.size.1 / 40) as usize)
             .x_desc(&x.label)
             .y_desc(&y.label)
-            .label_style(("sans-serif", 13))
-            .axis_desc_style(("sans-serif", 14))
+            .label_style(("sans-serif", 15))
+            .axis_desc_style(("sans-serif", 15))
             .x_label_formatter(&|at| (x.format)(*at))
             .y_label_formatter(&|at| (y.format)(*at))
             .draw()?;
+        // No band lies over a line.
         for series in &self.series {
-            let (strong, colour) = (series.colour.stroke_width(2), series.colour);
-            let shown = |points: &[(f64, f64)]| self.shown(points);
             if series.band.len() > 1 {
                 let up = series.band.iter().map(|&(x, low, _)| (x, low));
                 let down = series.band.iter().rev().map(|&(x, _, high)| (x, high));
                 let outline: Vec<_> = up.chain(down).map(|(x, y)| (x, self.clamped(y))).collect();
-                chart.draw_series([Polygon::new(outline, colour.mix(0.18))])?;
+                chart.draw_series([Polygon::new(outline, series.colour.mix(0.18))])?;
             }
+        }
+        for series in &self.series {
+            let (strong, colour) = (series.colour.stroke_width(2), series.colour);
+            let shown = |points: &[(f64, f64)]| self.shown(points);
             chart.draw_series(LineSeries::new(shown(&series.thin), colour.mix(0.4).stroke_width(1)))?;
             let line = chart.draw_series(LineSeries::new(shown(&series.line), strong))?;
             if let Some(name) = &series.name {
@@ -107,7 +110,7 @@ impl Chart {
                 .position(SeriesLabelPosition::UpperRight)
                 .background_style(WHITE.mix(0.9))
                 .border_style(RGBColor(200, 200, 200))
-                .label_font(("sans-serif", 13))
+                .label_font(("sans-serif", 15))
                 .draw()?;
         }
         area.present()?;
@@ -148,6 +151,19 @@ pub(crate) fn thinned(points: &[(f64, f64)], most: usize) -> (Vec<(f64, f64)>, V
     numbers.chunks(numbers.len().div_ceil(most.max(1)).max(1)).map(of).unzip()
 }
 
+/// A whole number in groups of three digits: 1,234,567.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.char_indices() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// A count with its unit: 1.5M.
 pub(crate) fn count(value: f64) -> String {
     let (scaled, unit) = match value.abs() {
@@ -170,6 +186,11 @@ mod tests {
     fn counts_have_units() {
         let found: Vec<_> = [0.0, 950.0, 1500.0, 2e6, 1.228e6, 3.2e9, 1e12].map(count).into();
         assert_eq!(found, ["0", "950", "1.5k", "2M", "1.23M", "3.2B", "1T"]);
+    }
+
+    #[test]
+    fn digits_are_grouped() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
     }
 
     #[test]

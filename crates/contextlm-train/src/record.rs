@@ -49,11 +49,14 @@ impl RunRecord {
         Ok(Self { dir: dir.into(), about, history, config })
     }
 
-    /// The name of the directory.
+    /// The name of the directory; that of a seed has the one above it in front, as in `small-plain/seed-0`.
     pub fn name(&self) -> String {
-        let last = self.dir.file_name().map(|name| name.to_string_lossy().into_owned());
-        // `.` has none.
-        let resolved = || self.dir.canonicalize().ok()?.file_name().map(|name| name.to_string_lossy().into_owned());
-        last.or_else(resolved).unwrap_or_else(|| self.dir.display().to_string())
+        // `.` has no name of its own.
+        let whole = self.dir.canonicalize().unwrap_or_else(|_| self.dir.clone());
+        let name = |dir: &Path| dir.file_name().map(|name| name.to_string_lossy().into_owned());
+        match (whole.parent().and_then(name), name(&whole)) {
+            (Some(above), Some(last)) if last.starts_with("seed-") => format!("{above}/{last}"),
+            (_, last) => last.unwrap_or_else(|| whole.display().to_string()),
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::chart::{Axis, COLOURS, Chart, Series, count, span, thinned};
+use crate::chart::{Axis, COLOURS, Chart, Series, count, grouped, span, thinned};
 use crate::page::Page;
 use crate::{RunRecord, StepLine, TrainError};
 
@@ -46,7 +46,15 @@ fn facts(record: &RunRecord) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
     if let Some(about) = &record.about {
         let count = about.parameters;
-        facts.push(("parameters", format!("{} (backbone {}, context {})", count.total, count.backbone, count.context)));
+        facts.push((
+            "parameters",
+            format!(
+                "{} (backbone {}, context {})",
+                grouped(count.total as u64),
+                grouped(count.backbone as u64),
+                grouped(count.context as u64)
+            ),
+        ));
         let flops = about.training_flops_per_token.map_or("unknown".into(), |flops| format!("{:.4e}", flops as f64));
         facts.push(("FLOPs a token, forward and backward", flops));
         if let Some(session) = about.sessions.last() {
@@ -57,8 +65,8 @@ fn facts(record: &RunRecord) -> Vec<(&'static str, String)> {
     if let Some(last) = history.steps.last() {
         let skipped = history.steps.iter().filter(|step| step.metrics.skipped).count();
         let skipped = if skipped > 0 { format!(", of which {skipped} skipped") } else { String::new() };
-        facts.push(("steps", format!("{}{skipped}", last.metrics.step)));
-        facts.push(("tokens", last.metrics.tokens.to_string()));
+        facts.push(("steps", format!("{}{skipped}", grouped(last.metrics.step as u64))));
+        facts.push(("tokens", grouped(last.metrics.tokens)));
         let loss = last.smoothed_loss.unwrap_or(last.metrics.loss);
         facts.push(("training loss, smoothed, at the end", format!("{loss:.4}")));
     }
@@ -69,7 +77,7 @@ fn facts(record: &RunRecord) -> Vec<(&'static str, String)> {
         facts.push(("lowest validation loss", format!("{:.4} at step {}", best.valid_loss, best.step)));
     }
     if let Some(speed) = median(history.steps.iter().map(|step| step.metrics.tokens_per_second)) {
-        facts.push(("tokens a second, median", format!("{speed:.0}")));
+        facts.push(("tokens a second, median", grouped(speed as u64)));
     }
     let mfu = median(history.steps.iter().filter_map(|step| step.mfu));
     facts.push(("MFU, median", mfu.map_or("n/a".into(), |mfu| format!("{:.1} %", 100.0 * mfu))));
@@ -99,7 +107,9 @@ fn charts(record: &RunRecord) -> Vec<Chart> {
     };
     let mut charts = vec![
         losses(record),
-        small("Learning rate", "", |rate| format!("{rate:.1e}"), &|line| line.metrics.lr),
+        small("Learning rate", "", |rate| if rate == 0.0 { "0".into() } else { format!("{rate:.1e}") }, &|line| {
+            line.metrics.lr
+        }),
         small("Gradient norm before clipping", "", count, &|line| line.metrics.grad_norm),
         small("Speed", "tokens a second", count, &|line| line.metrics.tokens_per_second),
     ];
@@ -166,9 +176,15 @@ mod tests {
         fs::write(dir.join("config.toml"), "[data]\ntrain = \"<a>\"\n").unwrap();
         assert_eq!(write_report(dir, None).unwrap(), Some(dir.join("report.html")));
         let html = fs::read_to_string(dir.join("report.html")).unwrap();
-        for part in
-            ["4.2500 at step 2000", "2000, of which 1 skipped", "128000", "n/a", "&lt;a&gt;", "Gradient norm", "Speed"]
-        {
+        for part in [
+            "4.2500 at step 2000",
+            "2,000, of which 1 skipped",
+            "128,000",
+            "n/a",
+            "&lt;a&gt;",
+            "Gradient norm",
+            "Speed",
+        ] {
             assert!(html.contains(part), "{part}");
         }
         assert_eq!(html.matches("<svg").count(), 4);

@@ -41,7 +41,13 @@ fn over_tokens(groups: &[Group]) -> Option<Chart> {
 }
 
 fn over_compute(groups: &[Group]) -> Option<Chart> {
-    chart(groups, "At equal compute", "FLOPs", |flops| format!("{flops:.1e}"), |group| Some(group.flops()? as f64))
+    chart(
+        groups,
+        "At equal compute",
+        "FLOPs",
+        |flops| if flops == 0.0 { "0".into() } else { format!("{flops:.1e}") },
+        |group| Some(group.flops()? as f64),
+    )
 }
 
 /// Losses over tokens times what one costs.
@@ -62,7 +68,7 @@ fn chart(
         let band: Vec<_> = spread.iter().map(|(tokens, [_, low, high])| (tokens * cost, *low, *high)).collect();
         end = end.max(line.last().map_or(0.0, |point| point.0));
         // The steep beginning is above the picture.
-        shown.extend(line.iter().skip(line.len() / 8).map(|point| point.1));
+        shown.extend(band.iter().skip(band.len() / 8).flat_map(|&(_, low, high)| [low, high]));
         let name = match group.runs().len() {
             1 => group.name().into(),
             seeds => format!("{}, {seeds} seeds", group.name()),

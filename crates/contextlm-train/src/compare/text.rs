@@ -1,7 +1,7 @@
 //! A comparison as tables of text.
 
 use super::{Comparison, Difference, Estimate, Standing};
-use crate::chart::count;
+use crate::chart::{count, grouped};
 
 impl Comparison {
     /// Tables, one line a group.
@@ -22,9 +22,9 @@ impl Comparison {
         for group in &self.groups {
             rows.push(vec![
                 group.name.clone(),
-                group.parameters.map_or("n/a".into(), |count| count.to_string()),
+                group.parameters.map_or("n/a".into(), |count| grouped(count as u64)),
                 group.training_flops_per_token.map_or("n/a".into(), |flops| format!("{:.4e}", flops as f64)),
-                group.tokens.to_string(),
+                grouped(group.tokens),
                 group.runs.len().to_string(),
                 estimate(Some(&group.final_loss)),
             ]);
