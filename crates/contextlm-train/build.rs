@@ -17,7 +17,8 @@ fn packaged() -> Option<String> {
     Some(hash.into())
 }
 
-/// The commit of a clone, and whether the sources of this crate and those below it are others.
+/// The commit of a clone, and whether the sources of this crate and those below it are others. It is asked for again when those
+/// sources change, and not after every commit, which would compile this crate anew for nothing.
 fn cloned() -> Option<String> {
     // A clone of another project may hold this one as a copy.
     if output("git", &["ls-files", "build.rs"])?.is_empty() {
@@ -30,11 +31,6 @@ fn cloned() -> Option<String> {
             println!("cargo::rerun-if-changed={source}");
             sources.push(source);
         }
-    }
-    // Every commit and every checkout adds a line to it.
-    let log = output("git", &["rev-parse", "--git-path", "logs/HEAD"])?;
-    if Path::new(&log).exists() {
-        println!("cargo::rerun-if-changed={log}");
     }
     let hash = output("git", &["rev-parse", "HEAD"])?;
     let mut status = vec!["status", "--porcelain", "--"];

@@ -15,6 +15,11 @@ pub(crate) const COLOURS: [RGBColor; 7] = [
     RGBColor(60, 60, 60),
 ];
 
+/// x and y.
+pub(crate) type Point = (f64, f64);
+/// x, and from where to where.
+pub(crate) type Between = (f64, f64, f64);
+
 /// One axis.
 pub(crate) struct Axis {
     pub(crate) label: String,
@@ -29,13 +34,13 @@ pub(crate) struct Series {
     pub(crate) name: Option<String>,
     pub(crate) colour: RGBColor,
     /// A strong line.
-    pub(crate) line: Vec<(f64, f64)>,
+    pub(crate) line: Vec<Point>,
     /// A thin, pale line.
-    pub(crate) thin: Vec<(f64, f64)>,
+    pub(crate) thin: Vec<Point>,
     /// Points, each a dot.
-    pub(crate) dots: Vec<(f64, f64)>,
-    /// x, and from where to where a pale area reaches there.
-    pub(crate) band: Vec<(f64, f64, f64)>,
+    pub(crate) dots: Vec<Point>,
+    /// A pale area.
+    pub(crate) band: Vec<Between>,
 }
 
 /// A chart.
@@ -140,7 +145,7 @@ pub(crate) fn span(values: impl IntoIterator<Item = f64>, least: f64) -> Range<f
 }
 
 /// At most `most` points, each the mean of its neighbours, and between what they lie.
-pub(crate) fn thinned(points: &[(f64, f64)], most: usize) -> (Vec<(f64, f64)>, Vec<(f64, f64, f64)>) {
+pub(crate) fn thinned(points: &[Point], most: usize) -> (Vec<Point>, Vec<Between>) {
     let numbers: Vec<_> = points.iter().copied().filter(|(_, y)| y.is_finite()).collect();
     let of = |bucket: &[(f64, f64)]| {
         let count = bucket.len() as f64;

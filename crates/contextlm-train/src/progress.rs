@@ -149,7 +149,7 @@ mod tests {
         metrics: StepMetrics {
             step: 12,
             tokens: 6_291_456,
-            loss: 3.14159,
+            loss: 3.1234,
             latent_loss: None,
             lr: 6e-4,
             grad_norm: 0.456,
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn everything_is_told() {
         let expected =
-            "6.29M tokens  loss 3.142 (smoothed 3.250)  grad 0.46  lr 6.00e-4  12.35k tok/s  MFU n/a  left 2m 05s";
+            "6.29M tokens  loss 3.123 (smoothed 3.250)  grad 0.46  lr 6.00e-4  12.35k tok/s  MFU n/a  left 2m 05s";
         assert_eq!(numbers(&LINE, Some(Duration::from_secs(125))), expected);
         let with = StepLine { mfu: Some(0.4321), ..LINE };
         assert!(numbers(&with, None).ends_with("MFU 43.2 %  left ?"), "{}", numbers(&with, None));

@@ -10,7 +10,7 @@ pub struct Versions {
     /// The compiler.
     pub rustc: String,
     /// The commit that this crate and those below it were built from, with `+changes` where their sources were not those of
-    /// the commit; `None` where it was built from something else than a clone or a published package.
+    /// the commit (a later commit of the same sources does not show); `None` where it was built from something else than a clone or a published package.
     pub commit: Option<String>,
     /// Operating system and processor, as in `linux x86_64`.
     pub platform: String,
