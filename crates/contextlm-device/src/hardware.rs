@@ -4,6 +4,7 @@ use burn::tensor::Device;
 /// operating system tells (Linux). `None` for LibTorch, which does not say.
 ///
 /// `device` is without autodiff.
+#[allow(unused_variables)] // with LibTorch alone there is nobody to ask
 pub fn hardware(device: &Device) -> Option<String> {
     #[cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu"))]
     if let Some(identity) = device.identity() {

@@ -32,7 +32,11 @@ impl Group {
                 runs.push(RunRecord::read(run)?);
             }
         }
-        let name = name.map_or_else(|| name_of(Path::new(argument)), str::to_string);
+        let name = match (name, runs.as_slice()) {
+            (Some(name), _) => name.into(),
+            (None, [run]) => run.name(),
+            (None, _) => name_of(Path::new(argument)),
+        };
         Self::new(name, runs)
     }
 

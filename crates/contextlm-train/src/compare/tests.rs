@@ -41,6 +41,7 @@ fn groups_stand_beside_the_first_at_equal_tokens_and_compute() {
     }
     run(&at("one"), &[4.5, 3.5, 2.5], Some(10), "a");
     let groups = [read("plain"), read("double"), read("one")];
+    assert_eq!((groups[0].name(), read("plain/seed-1").name()), ("plain", "plain/seed-1"));
     assert_eq!(groups[0].runs()[2].name(), "plain/seed-10", "by number");
     let found = compare(&groups).unwrap();
 

@@ -162,6 +162,12 @@ fn what_is_told_of_a_run_that_went_on() {
     let events = names.filter(|name| name.to_string_lossy().contains("tfevents")).count();
     assert_eq!(events, if cfg!(feature = "tensorboard") { 2 } else { 0 });
 
+    // Processes that made no step beyond a checkpoint are told of once.
+    train(&config, RESUME, usize::MAX).unwrap();
+    train(&config, RESUME, usize::MAX).unwrap();
+    let sessions = RunRecord::read(&config.checkpoint.dir).unwrap().about.unwrap().sessions;
+    assert_eq!(sessions.iter().map(|session| session.from_step).collect::<Vec<_>>(), [0, 3, 24]);
+
     config.log.peak_flops = Some(0.0);
     let message = train(&config, RESUME, 1).unwrap_err().to_string();
     assert!(message.contains("log.peak_flops = 0"), "{message}");
