@@ -24,15 +24,22 @@ pub struct DecayGroups {
     pub not_decayed: (usize, usize),
 }
 
-/// Counts the groups of a model.
+impl DecayGroups {
+    /// Counts a tensor of so many dimensions and parameters.
+    pub(crate) fn add(&mut self, rank: usize, parameters: usize) {
+        let group = if decays(rank) { &mut self.decayed } else { &mut self.not_decayed };
+        group.0 += 1;
+        group.1 += parameters;
+    }
+}
+
+/// Counts the groups of a model. Parameters that have no values yet get them.
 pub fn decay_groups<M: Module>(model: &M) -> DecayGroups {
     struct Count(DecayGroups);
     impl ModuleVisitor for Count {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if param.is_require_grad() {
-                let group = if decays(D) { &mut self.0.decayed } else { &mut self.0.not_decayed };
-                group.0 += 1;
-                group.1 += param.lazy_shape().num_elements();
+                self.0.add(D, param.lazy_shape().num_elements());
             }
         }
     }
