@@ -1,0 +1,6 @@
+//! Evaluation of [ContextLM](https://arxiv.org/abs/2510.20280) models and their plain backbones.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod error;
+
+pub use error::EvalError;
