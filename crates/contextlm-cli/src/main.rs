@@ -3,6 +3,7 @@
 
 mod context;
 mod dtype;
+mod eval;
 mod export;
 mod generate;
 mod import;
@@ -38,6 +39,7 @@ enum Verb {
     Train(train::Args),
     Score(score::Args),
     Generate(generate::Args),
+    Eval(eval::Args),
 }
 
 fn main() -> ExitCode {
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Verb::Train(args) => train::train(&args),
         Verb::Score(args) => score::run(&args),
         Verb::Generate(args) => generate::run(&args, program.json),
+        Verb::Eval(args) => eval::run(&args),
     };
     output::finish(result, program.json)
 }
