@@ -17,7 +17,7 @@ mod names;
 mod spec;
 
 pub use backbone::Backbone;
-pub use contextlm_nn::{BlockConfig, DecodingCache, Init, KvCache, Positions};
+pub use contextlm_nn::{Block, BlockConfig, DecodingCache, Init, KvCache, Positions};
 pub use error::{BackboneError, MAX_LAYERS};
 pub use gpt_neox::{GptNeoX, GptNeoXConfig, RopeParameters};
 pub use gpt2::{Gpt2, Gpt2Config};
