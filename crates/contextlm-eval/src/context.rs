@@ -1,6 +1,7 @@
 //! What the contexts of a model know, and what it makes of them.
 
 mod attention;
+mod html;
 mod means;
 mod parts;
 mod place;
@@ -8,6 +9,7 @@ mod probe;
 mod replace;
 mod report;
 mod similarity;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -25,7 +27,8 @@ use self::parts::Parts;
 use self::place::PlaceSums;
 use self::replace::{Losses, add_windows};
 use self::similarity::SimilaritySums;
-use crate::nll::nll_of_states;
+use crate::nll::nll;
+use crate::score::TokenScorer;
 use crate::{EvalError, Windows};
 
 /// Settings of [`context_report`].
@@ -45,7 +48,7 @@ pub struct ContextOptions {
 ///
 /// # Errors
 /// [`EvalError::NoContexts`] for a model without a predictor; [`EvalError::Setting`] for windows of less than two chunks or more
-/// than the model's positions, and for a control that is none; [`EvalError::Token`] for a token that a model does not know.
+/// than the model's positions, and for a control that is none; [`EvalError::Generate`] for a token that a model does not know.
 pub fn context_report<B: Backbone>(
     model: &ContextLm<B>,
     control: Option<&ContextLm<B>>,
@@ -85,11 +88,11 @@ pub fn context_report<B: Backbone>(
     let control = match control {
         None => None,
         Some(control) => {
-            let mut sums = PlaceSums::new(w, windows.texts());
+            let (mut sums, scorer) = (PlaceSums::new(w, windows.texts()), TokenScorer::new(control));
             for (done, batch) in batches.iter().enumerate() {
                 progress("losses of the control", done, batches.len());
                 let states = control.hidden_states(windows.inputs(batch, device));
-                add_windows(&mut sums, windows, batch, w, &nll_of_states(control, states, &windows.targets(batch))?);
+                add_windows(&mut sums, windows, batch, w, &nll(&scorer, states, &windows.targets(batch))?);
             }
             Some(sums)
         }

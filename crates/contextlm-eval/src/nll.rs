@@ -1,44 +1,25 @@
-use burn::tensor::{DType, Int, Tensor, TensorData};
-use contextlm_core::{Backbone, ContextLm};
+use burn::tensor::Tensor;
 
 use crate::EvalError;
+use crate::score::TokenScorer;
 
-/// Logits that exist at the same time, 128 MiB of f32.
-const LOGITS: usize = 32 << 20;
-
-/// Negative log-likelihood of a target at every position, nats, over all V logits.
+/// Negative log-likelihood of a target at every position, nats.
 ///
 /// # Shapes
-/// normed states [B, T, D] and B*T targets, each below V, to B*T values
-pub(crate) fn nll_of_states<B: Backbone>(
-    model: &ContextLm<B>,
-    states: Tensor<3>,
-    targets: &[i64],
-) -> Result<Vec<f64>, EvalError> {
-    let head = model.backbone.head().transpose();
+/// normed states [B, T, D] and B*T targets to B*T values
+///
+/// # Errors
+/// As [`TokenScorer::score`].
+pub(crate) fn nll(scorer: &TokenScorer, states: Tensor<3>, targets: &[u32]) -> Result<Vec<f64>, EvalError> {
     let [rows, length, width] = states.dims();
-    let [_, vocabulary] = head.dims();
-    let states = states.reshape([rows * length, width]).cast(head.dtype());
-    let slice = (LOGITS / vocabulary.max(1)).max(1);
-    let mut all = Vec::with_capacity(targets.len());
-    for (number, targets) in targets.chunks(slice).enumerate() {
-        let logits = states.clone().narrow(0, number * slice, targets.len()).matmul(head.clone());
-        all.extend(nll_of_logits(logits, targets)?);
-    }
-    Ok(all)
-}
-
-/// The same from logits, [N, V] and N targets to N values.
-pub(crate) fn nll_of_logits(logits: Tensor<2>, targets: &[i64]) -> Result<Vec<f64>, EvalError> {
-    let (logits, device) = (logits.cast(DType::F32), logits.device());
-    let index = Tensor::<2, Int>::from_data(TensorData::new(targets.to_vec(), [targets.len(), 1]), &device);
-    let largest = logits.clone().max_dim(1);
-    let target = logits.clone().gather(1, index) - largest.clone();
-    let sum = (logits - largest).exp().sum_dim(1).log();
-    floats(sum - target)
+    let scores = scorer.score(states.reshape([rows * length, width]), targets)?;
+    Ok(scores.into_iter().map(|score| -score.log_probability).collect())
 }
 
 /// The values of a tensor.
+///
+/// # Errors
+/// [`EvalError::Device`].
 pub(crate) fn floats<const R: usize>(tensor: Tensor<R>) -> Result<Vec<f64>, EvalError> {
     let values = tensor.into_data().convert::<f32>().try_into_vec::<f32>();
     let values = values.map_err(|error| EvalError::Device { reason: error.to_string() })?;

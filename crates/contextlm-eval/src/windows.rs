@@ -1,6 +1,7 @@
 use burn::tensor::TensorData;
 use contextlm_core::{Device, Int, Tensor};
 use contextlm_data::Tokens;
+use contextlm_generate::GenerateError;
 use serde::Serialize;
 
 use crate::EvalError;
@@ -106,16 +107,18 @@ impl Windows {
     }
 
     /// The token after every input, B*T.
-    pub(crate) fn targets(&self, windows: &[usize]) -> Vec<i64> {
-        windows.iter().flat_map(|&window| self.tokens[window][1..].iter().map(|&id| id.into())).collect()
+    pub(crate) fn targets(&self, windows: &[usize]) -> Vec<u32> {
+        windows.iter().flat_map(|&window| &self.tokens[window][1..]).copied().collect()
     }
 
     /// Checks that a model can take the windows: a backend would panic over an id that is no token.
     pub(crate) fn check(&self, vocabulary: usize) -> Result<(), EvalError> {
-        match self.tokens.iter().flatten().find(|&&id| id as usize >= vocabulary) {
-            Some(&token) => Err(EvalError::Token { token, vocabulary }),
-            None => Ok(()),
+        for (row, tokens) in self.tokens.iter().enumerate() {
+            if let Some(&token) = tokens.iter().find(|&&id| id as usize >= vocabulary) {
+                return Err(GenerateError::Token { row, token, vocabulary }.into());
+            }
         }
+        Ok(())
     }
 }
 

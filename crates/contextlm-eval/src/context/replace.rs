@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use super::parts::{Encoded, Parts};
 use super::place::PlaceSums;
-use crate::nll::nll_of_states;
+use crate::nll::nll;
+use crate::score::TokenScorer;
 use crate::{EvalError, Windows, estimate::Sums};
 
 /// What predicted contexts are replaced by. The initial context stays where it is.
@@ -81,7 +82,8 @@ impl Losses {
         device: &Device,
     ) -> Result<(), EvalError> {
         let targets = windows.targets(batch);
-        let losses = |contexts: Tensor<3>| nll_of_states(parts.model, parts.decode(own, contexts), &targets);
+        let scorer = TokenScorer::new(parts.model);
+        let losses = |contexts: Tensor<3>| nll(&scorer, parts.decode(own, contexts), &targets);
         let w = parts.chunk_size;
         let found = losses(own.contexts.clone())?;
         for (&window, values) in batch.iter().zip(found.chunks(windows.length())) {

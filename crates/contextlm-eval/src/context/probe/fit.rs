@@ -1,8 +1,8 @@
-use burn::tensor::activation::softmax;
+use burn::tensor::activation::{log_softmax, softmax};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use crate::EvalError;
-use crate::nll::{floats, nll_of_logits};
+use crate::nll::floats;
 
 /// Largest step of Adam, at the start; it falls to 0 along a cosine.
 const LR: f64 = 0.01;
@@ -52,7 +52,7 @@ pub(super) fn regression(
     for step in 0..=steps {
         if step % LOOK == 0 || step == steps {
             let logits = stopping.clone().matmul(weight.value.clone()) + bias.value.clone();
-            let nll: f64 = nll_of_logits(logits, &targets(&sets[1]))?.iter().sum();
+            let nll: f64 = nll_of(logits, &targets(&sets[1]))?.iter().sum();
             if nll < best.0 {
                 best = (nll, weight.value.clone(), bias.value.clone());
             }
@@ -67,7 +67,14 @@ pub(super) fn regression(
     let likeliest = floats(logits.clone().argmax(1).float())?;
     let targets = targets(&sets[2]);
     let right = likeliest.iter().zip(&targets).map(|(&found, &label)| found as i64 == label).collect();
-    Ok(Scores { nll: nll_of_logits(logits, &targets)?, right })
+    Ok(Scores { nll: nll_of(logits, &targets)?, right })
+}
+
+/// Negative log-likelihoods, [N, C] and N classes to N.
+fn nll_of(logits: Tensor<2>, targets: &[i64]) -> Result<Vec<f64>, EvalError> {
+    let index = TensorData::new(targets.to_vec(), [targets.len(), 1]);
+    let index = Tensor::<2, Int>::from_data(index, &logits.device());
+    floats(log_softmax(logits, 1).gather(1, index).neg())
 }
 
 /// Mean, and 1 over the standard deviation, of every column: [1, D] each. Columns that hardly vary stay as they are.

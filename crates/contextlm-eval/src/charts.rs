@@ -1,0 +1,117 @@
+//! Charts as SVG, to stand in a page or a file.
+
+mod bars;
+mod heat;
+mod lines;
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+
+pub(crate) use self::bars::Bars;
+pub(crate) use self::heat::{HeatMap, colour_scale};
+pub(crate) use self::lines::{Line, Lines};
+
+use crate::{Estimate, EvalError};
+
+/// Colours that stay apart for people who see few (Okabe and Ito).
+const COLOURS: [RGBColor; 6] = [
+    RGBColor(0, 114, 178),
+    RGBColor(230, 159, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(213, 94, 0),
+    RGBColor(86, 180, 233),
+];
+
+const GREY: RGBColor = RGBColor(225, 225, 225);
+const TEXT: RGBColor = RGBColor(60, 60, 60);
+/// plotters writes 4/5 of this as the size in pixels.
+const FONT: (&str, i32) = ("sans-serif", 16);
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Failure = Box<dyn std::error::Error>;
+
+/// Draws into a picture of this size.
+fn svg(size: (u32, u32), draw: impl FnOnce(&Area<'_>) -> Result<(), Failure>) -> Result<String, EvalError> {
+    let mut buffer = String::new();
+    let drawn = {
+        let area = SVGBackend::with_string(&mut buffer, size).into_drawing_area();
+        area.fill(&WHITE).map_err(Failure::from).and_then(|()| draw(&area)).and_then(|()| Ok(area.present()?))
+    };
+    drawn.map_err(|error| EvalError::Chart { reason: error.to_string() })?;
+    Ok(buffer)
+}
+
+/// Half of the interval in which the mean is with 95 %.
+fn half_width(estimate: &Estimate) -> f64 {
+    1.96 * estimate.standard_error.unwrap_or(0.0)
+}
+
+/// The range of some values with their intervals, with a margin of a twelfth, and 0 in it if it is to be.
+fn range<'e>(values: impl Iterator<Item = &'e Estimate>, with_zero: bool) -> std::ops::Range<f64> {
+    let start = if with_zero { (0.0, 0.0) } else { (f64::INFINITY, f64::NEG_INFINITY) };
+    let (low, high) = values.filter(|value| value.mean.is_finite()).fold(start, |(low, high), value| {
+        let half = half_width(value);
+        (low.min(value.mean - half), high.max(value.mean + half))
+    });
+    if low > high {
+        return 0.0..1.0;
+    }
+    let margin = ((high - low) / 12.0).max(1e-6);
+    let low = if with_zero && low == 0.0 { 0.0 } else { low - margin };
+    low..high + margin
+}
+
+/// A name in a legend that stands in a row above the chart, and where the next one begins.
+fn legend(area: &Area<'_>, names: &[&str], left: i32) -> Result<(), Failure> {
+    let mut x = left;
+    for (name, colour) in names.iter().zip(COLOURS.iter().cycle()) {
+        area.draw(&Rectangle::new([(x, 12), (x + 12, 24)], colour.filled()))?;
+        area.draw(&Text::new(name.to_string(), (x + 18, 11), FONT.into_font().color(&TEXT)))?;
+        x += 18 + (7.2 * name.chars().count() as f64) as i32 + 22;
+    }
+    Ok(())
+}
+
+/// As many digits as a scale of this span needs.
+fn label(value: f64, span: f64) -> String {
+    let digits = (1.0 - span.log10()).ceil().clamp(0.0, 6.0) as usize;
+    let written = format!("{value:.digits$}");
+    if written.trim_start_matches('-').chars().all(|c| matches!(c, '0' | '.')) { "0".into() } else { written }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn estimate(mean: f64) -> Estimate {
+        Estimate { mean, standard_error: Some(0.1) }
+    }
+
+    #[test]
+    fn charts_have_their_names_and_values() {
+        let groups = ["left <1>".to_string(), "right".to_string()];
+        let series = [("one", vec![Some(estimate(1.0)), Some(estimate(-0.5))]), ("two", vec![Some(estimate(2.0)), None])];
+        let bars = Bars { y: "nats", groups: &groups, series: &series }.svg().unwrap();
+        assert!(["left &lt;1&gt;", "right", "one", "two", "nats"].iter().all(|part| bars.contains(part)), "{bars}");
+        let line = Line { name: "a line", points: vec![(0.0, estimate(3.0)), (5.0, estimate(2.0))] };
+        let marker = Some((2.0, "trained"));
+        let lines = Lines { x: "place", y: "nats", lines: &[line], powers: false, marker, with_zero: false }.svg().unwrap();
+        assert!(["a line", "trained", "place", "<polyline"].iter().all(|part| lines.contains(part)), "{lines}");
+        let heat = HeatMap { entries: 2, values: &[1.0, 0.0, 0.25, 0.75], marked: &[true, false], x: "to", y: "from" }.svg();
+        assert_eq!(heat.matches("<path").count(), 3, "{heat}");
+    }
+
+    #[test]
+    fn nothing_to_draw_is_no_failure() {
+        let nan = Estimate { mean: f64::NAN, standard_error: None };
+        let line = Line { name: "nothing", points: vec![(1.0, nan)] };
+        assert!(Lines { x: "", y: "", lines: &[line], powers: true, marker: None, with_zero: true }.svg().is_ok());
+        assert!(Bars { y: "", groups: &[], series: &[] }.svg().is_ok());
+    }
+
+    #[test]
+    fn labels_have_the_digits_that_tell_ticks_apart() {
+        assert_eq!([label(0.25, 1.0), label(0.0012, 0.005), label(12.0, 80.0), label(-0.0, 1.0)], ["0.2", "0.0012", "12", "0"]);
+    }
+}
