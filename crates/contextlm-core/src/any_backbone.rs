@@ -3,8 +3,8 @@ use std::ops::Range;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use contextlm_backbone::{
-    Backbone, BackboneError, BackboneFlops, BackboneSpec, Block, Gpt2, Gpt2Config, GptNeoX, GptNeoXConfig, Init, KvCache,
-    Llama, LlamaConfig, Positions, TensorNames,
+    Backbone, BackboneError, BackboneFlops, BackboneSpec, Block, Gpt2, Gpt2Config, GptNeoX, GptNeoXConfig, Init,
+    KvCache, Llama, LlamaConfig, Positions, TensorNames,
 };
 use serde_json::{Map, Value};
 

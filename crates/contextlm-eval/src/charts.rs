@@ -27,6 +27,10 @@ const GREY: RGBColor = RGBColor(225, 225, 225);
 const TEXT: RGBColor = RGBColor(60, 60, 60);
 /// plotters writes 4/5 of this as the size in pixels.
 const FONT: (&str, i32) = ("sans-serif", 16);
+/// Width of a chart.
+const WIDTH: u32 = 920;
+/// Space left of a chart.
+const LEFT: i32 = 76;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Failure = Box<dyn std::error::Error>;
@@ -62,15 +66,56 @@ fn range<'e>(values: impl Iterator<Item = &'e Estimate>, with_zero: bool) -> std
     low..high + margin
 }
 
-/// A name in a legend that stands in a row above the chart, and where the next one begins.
-fn legend(area: &Area<'_>, names: &[&str], left: i32) -> Result<(), Failure> {
-    let mut x = left;
-    for (name, colour) in names.iter().zip(COLOURS.iter().cycle()) {
-        area.draw(&Rectangle::new([(x, 12), (x + 12, 24)], colour.filled()))?;
-        area.draw(&Text::new(name.to_string(), (x + 18, 11), FONT.into_font().color(&TEXT)))?;
-        x += 18 + (7.2 * name.chars().count() as f64) as i32 + 22;
+/// Where the names of a legend stand, in rows above the chart.
+fn legend_places(names: &[&str], width: i32) -> Vec<(i32, i32)> {
+    let (mut x, mut y) = (LEFT, 12);
+    let mut places = Vec::new();
+    for name in names {
+        let needed = 40 + text_width(name);
+        if x + needed > width && x > LEFT {
+            (x, y) = (LEFT, y + 20);
+        }
+        places.push((x, y));
+        x += needed;
+    }
+    places
+}
+
+/// Space that the legend takes above the chart.
+fn legend_height(names: &[&str], width: i32) -> i32 {
+    legend_places(names, width).last().map_or(0, |(_, y)| *y) + 28
+}
+
+fn legend(area: &Area<'_>, names: &[&str]) -> Result<(), Failure> {
+    let width = area.dim_in_pixel().0 as i32;
+    for ((name, (x, y)), colour) in names.iter().zip(legend_places(names, width)).zip(COLOURS.iter().cycle()) {
+        area.draw(&Rectangle::new([(x, y), (x + 12, y + 12)], colour.filled()))?;
+        area.draw(&Text::new(name.to_string(), (x + 18, y - 1), FONT.into_font().color(&TEXT)))?;
     }
     Ok(())
+}
+
+/// About the pixels that a text takes.
+fn text_width(text: &str) -> i32 {
+    (7.2 * text.chars().count() as f64) as i32
+}
+
+/// Pictures of one width, one above the other.
+pub(crate) fn stacked(pictures: &[String]) -> String {
+    let size = |picture: &str, name: &str| {
+        let value = picture.split_once(&format!("{name}=\"")).and_then(|(_, rest)| rest.split('"').next());
+        value.and_then(|value| value.parse::<u32>().ok()).unwrap_or(0)
+    };
+    let width = pictures.iter().map(|picture| size(picture, " width")).max().unwrap_or(0);
+    let (mut height, mut inside) = (0, String::new());
+    for picture in pictures {
+        inside += &picture.replacen("<svg ", &format!("<svg y=\"{height}\" "), 1);
+        height += size(picture, " height");
+    }
+    format!(
+        "<svg width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" xmlns=\"http://www.w3.org/2000/svg\">\n\
+         {inside}</svg>\n"
+    )
 }
 
 /// As many digits as a scale of this span needs.
@@ -91,15 +136,36 @@ mod tests {
     #[test]
     fn charts_have_their_names_and_values() {
         let groups = ["left <1>".to_string(), "right".to_string()];
-        let series = [("one", vec![Some(estimate(1.0)), Some(estimate(-0.5))]), ("two", vec![Some(estimate(2.0)), None])];
+        let series =
+            [("one", vec![Some(estimate(1.0)), Some(estimate(-0.5))]), ("two", vec![Some(estimate(2.0)), None])];
         let bars = Bars { y: "nats", groups: &groups, series: &series }.svg().unwrap();
         assert!(["left &lt;1&gt;", "right", "one", "two", "nats"].iter().all(|part| bars.contains(part)), "{bars}");
         let line = Line { name: "a line", points: vec![(0.0, estimate(3.0)), (5.0, estimate(2.0))] };
         let marker = Some((2.0, "trained"));
-        let lines = Lines { x: "place", y: "nats", lines: &[line], powers: false, marker, with_zero: false }.svg().unwrap();
+        let lines =
+            Lines { x: "place", y: "nats", lines: &[line], powers: false, marker, with_zero: false }.svg().unwrap();
         assert!(["a line", "trained", "place", "<polyline"].iter().all(|part| lines.contains(part)), "{lines}");
-        let heat = HeatMap { entries: 2, values: &[1.0, 0.0, 0.25, 0.75], marked: &[true, false], x: "to", y: "from" }.svg();
+        let heat =
+            HeatMap { entries: 2, values: &[1.0, 0.0, 0.25, 0.75], marked: &[true, false], x: "to", y: "from" }.svg();
         assert_eq!(heat.matches("<path").count(), 3, "{heat}");
+    }
+
+    #[test]
+    fn a_long_legend_goes_on_in_the_next_row() {
+        let names = ["windows of 1024"; 8];
+        let places = legend_places(&names, 920);
+        assert!(places.iter().all(|(x, _)| x + 40 + text_width(names[0]) <= 920), "{places:?}");
+        assert_eq!((places[0].1, places[7].1, legend_height(&names, 920)), (12, 32, 60));
+    }
+
+    #[test]
+    fn stacked_pictures_have_room_for_all() {
+        let one = svg((200, 50), |_| Ok(())).unwrap();
+        let two = stacked(&[one.clone(), one]);
+        assert!(
+            two.starts_with("<svg width=\"200\" height=\"100\"") && two.contains("<svg y=\"50\" width=\"200\""),
+            "{two}"
+        );
     }
 
     #[test]
@@ -112,6 +178,9 @@ mod tests {
 
     #[test]
     fn labels_have_the_digits_that_tell_ticks_apart() {
-        assert_eq!([label(0.25, 1.0), label(0.0012, 0.005), label(12.0, 80.0), label(-0.0, 1.0)], ["0.2", "0.0012", "12", "0"]);
+        assert_eq!(
+            [label(0.25, 1.0), label(0.0012, 0.005), label(12.0, 80.0), label(-0.0, 1.0)],
+            ["0.2", "0.0012", "12", "0"]
+        );
     }
 }

@@ -5,6 +5,7 @@ mod charts;
 pub mod context;
 mod error;
 mod estimate;
+pub mod length;
 mod nll;
 pub mod score;
 mod windows;

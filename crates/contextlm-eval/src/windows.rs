@@ -50,7 +50,8 @@ impl Windows {
             let fix = format!("must be at least two windows, {}", 2 * length);
             return Err(EvalError::setting("limit", limit.unwrap_or_default(), fix));
         }
-        let starts: Vec<usize> = (0..count).map(|i| (i as u128 * all as u128 / count as u128) as usize * length).collect();
+        let starts: Vec<usize> =
+            (0..count).map(|i| (i as u128 * all as u128 / count as u128) as usize * length).collect();
         let tokens = starts.iter().map(|&start| read(stream, start, length + 1)).collect::<Result<Vec<_>, _>>()?;
         let texts = match unit {
             TextUnit::Windows => (0..count).collect(),

@@ -1,7 +1,7 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::{COLOURS, Failure, FONT, GREY, TEXT, half_width, label, legend, range, svg};
+use super::{COLOURS, FONT, Failure, GREY, LEFT, TEXT, WIDTH, half_width, label, legend, legend_height, range, svg};
 use crate::{Estimate, EvalError};
 
 /// Groups of bars side by side, with their 95 % intervals.
@@ -19,15 +19,16 @@ const GAP: f64 = 0.24;
 
 impl Bars<'_> {
     pub fn svg(&self) -> Result<String, EvalError> {
-        svg((920, 380), |area| {
+        svg((WIDTH, 380), |area| {
             let heights = range(self.series.iter().flat_map(|(_, heights)| heights).flatten(), true);
             let span = heights.end - heights.start;
             let groups = self.groups.len().max(1) as f64;
+            let names: Vec<&str> = self.series.iter().map(|(name, _)| *name).collect();
             let mut chart = ChartBuilder::on(area)
-                .margin_top(40)
+                .margin_top(legend_height(&names, WIDTH as i32))
                 .margin_right(16)
                 .x_label_area_size(36)
-                .y_label_area_size(76)
+                .y_label_area_size(LEFT)
                 .build_cartesian_2d(0.0..groups, heights)?;
             chart
                 .configure_mesh()
@@ -56,8 +57,7 @@ impl Bars<'_> {
             }
             chart.draw_series([PathElement::new(vec![(0.0, 0.0), (groups, 0.0)], TEXT.stroke_width(1))])?;
             self.names(area, |group| chart.backend_coord(&(group as f64 + 0.5, 0.0)).0)?;
-            let names: Vec<&str> = self.series.iter().map(|(name, _)| *name).collect();
-            legend(area, &names, 76)
+            legend(area, &names)
         })
     }
 

@@ -1,6 +1,6 @@
 use plotters::prelude::*;
 
-use super::{COLOURS, FONT, GREY, TEXT, half_width, label, legend, range, svg};
+use super::{COLOURS, FONT, GREY, LEFT, TEXT, WIDTH, half_width, label, legend, legend_height, range, svg, text_width};
 use crate::{Estimate, EvalError};
 
 /// One line, and its name in the legend.
@@ -25,21 +25,23 @@ pub(crate) struct Lines<'a> {
 
 impl Lines<'_> {
     pub fn svg(&self) -> Result<String, EvalError> {
-        svg((920, 420), |area| {
+        svg((WIDTH, 420), |area| {
             let points = || self.lines.iter().flat_map(|line| &line.points);
             let heights = range(points().map(|(_, value)| value), self.with_zero);
             let (span, top, bottom) = (heights.end - heights.start, heights.end, heights.start);
             let marked = self.marker.map(|(x, _)| x);
-            let (low, high) = points().map(|(x, _)| *x).chain(marked).fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| {
-                (low.min(x), high.max(x))
-            });
+            let (low, high) = points()
+                .map(|(x, _)| *x)
+                .chain(marked)
+                .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
             let (low, high) = if low <= high { (low, high) } else { (0.0, 1.0) };
             let margin = ((high - low) / 40.0).max(0.05);
+            let names: Vec<&str> = self.lines.iter().map(|line| line.name).collect();
             let mut chart = ChartBuilder::on(area)
-                .margin_top(40)
+                .margin_top(legend_height(&names, WIDTH as i32))
                 .margin_right(24)
                 .x_label_area_size(48)
-                .y_label_area_size(76)
+                .y_label_area_size(LEFT)
                 .build_cartesian_2d(low - margin..high + margin, heights)?;
             chart
                 .configure_mesh()
@@ -62,21 +64,23 @@ impl Lines<'_> {
                 chart.draw_series([PathElement::new(vec![(x, bottom), (x, top)], TEXT.mix(0.6).stroke_width(1))])?;
                 let (left, upper) = chart.backend_coord(&(x, top));
                 // On the side that has room.
-                let left = if left > 700 { left - 10 - (7.2 * name.chars().count() as f64) as i32 } else { left + 6 };
+                let left = if left > 700 { left - 10 - text_width(name) } else { left + 6 };
                 area.draw(&Text::new(name.to_string(), (left, upper + 4), FONT.into_font().color(&TEXT)))?;
             }
             for (number, line) in self.lines.iter().enumerate() {
                 let colour = COLOURS[number % COLOURS.len()];
                 let points = || line.points.iter().filter(|(_, value)| value.mean.is_finite());
-                chart.draw_series(LineSeries::new(points().map(|(x, value)| (*x, value.mean)), colour.stroke_width(2)))?;
+                chart.draw_series(LineSeries::new(
+                    points().map(|(x, value)| (*x, value.mean)),
+                    colour.stroke_width(2),
+                ))?;
                 chart.draw_series(points().map(|(x, value)| Circle::new((*x, value.mean), 3, colour.filled())))?;
                 chart.draw_series(points().map(|(x, value)| {
                     let half = half_width(value);
                     PathElement::new(vec![(*x, value.mean - half), (*x, value.mean + half)], colour.stroke_width(1))
                 }))?;
             }
-            let names: Vec<&str> = self.lines.iter().map(|line| line.name).collect();
-            legend(area, &names, 76)
+            legend(area, &names)
         })
     }
 }

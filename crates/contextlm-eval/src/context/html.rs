@@ -49,7 +49,8 @@ impl ContextReport {
 
     fn losses(&self) -> Result<String, EvalError> {
         let mut rows = vec![("own contexts: the loss itself".to_string(), by_place(&self.guided_loss, false))];
-        let replaced = self.replaced.iter().map(|one| (format!("replaced by {}", one.by.name()), by_place(&one.rise, true)));
+        let replaced =
+            self.replaced.iter().map(|one| (format!("replaced by {}", one.by.name()), by_place(&one.rise, true)));
         rows.extend(replaced);
         let groups: Vec<String> = self.replaced.iter().map(|one| one.by.name().to_string()).collect();
         let pick = |value: fn(&ByPlace) -> Option<Estimate>| self.replaced.iter().map(|one| value(&one.rise)).collect();

@@ -24,7 +24,9 @@ impl Means {
     pub fn finish(self) -> Result<(Tensor<3>, Tensor<3>), EvalError> {
         let mean = |sum: Option<Tensor<3>>| sum.map(|sum| sum.div_scalar(self.count as f64));
         // Windows have at least two chunks.
-        mean(self.contexts).zip(mean(self.chunks)).ok_or_else(|| EvalError::setting("window", 0, "must be a chunk or more"))
+        mean(self.contexts)
+            .zip(mean(self.chunks))
+            .ok_or_else(|| EvalError::setting("window", 0, "must be a chunk or more"))
     }
 }
 

@@ -55,11 +55,16 @@ impl SimilaritySums {
         let [_, count, _] = own.chunks.dims();
         let pairs = count - 1; // chunks 1..K have a prediction
         let predicted = own.contexts.clone().narrow(1, 1, pairs);
-        let compared =
-            [own.chunks.clone().narrow(1, 1, pairs), other.chunks.clone().narrow(1, 1, pairs), own.chunks.clone().narrow(1, 0, pairs)];
+        let compared = [
+            own.chunks.clone().narrow(1, 1, pairs),
+            other.chunks.clone().narrow(1, 1, pairs),
+            own.chunks.clone().narrow(1, 0, pairs),
+        ];
         for (i, chunks) in compared.into_iter().enumerate() {
             let centred = cosine(predicted.clone() - mean_context.clone(), chunks.clone() - mean_chunk.clone());
-            for (sums, cosines) in [(&mut self.raw[i], cosine(predicted.clone(), chunks)), (&mut self.centred[i], centred)] {
+            for (sums, cosines) in
+                [(&mut self.raw[i], cosine(predicted.clone(), chunks)), (&mut self.centred[i], centred)]
+            {
                 let values = floats(cosines)?;
                 for (&window, values) in batch.iter().zip(values.chunks(pairs)) {
                     values.iter().for_each(|&value| sums.add(windows.text_of(window), value));

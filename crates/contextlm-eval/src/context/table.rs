@@ -58,14 +58,23 @@ impl Display for ContextReport {
         }
         writeln!(f, "{}{}\n", RELIANCE[..1].to_uppercase(), &RELIANCE[1..])?;
 
-        row(f, "cosine of a prediction", &head(&["its chunk", "another text's", "the chunk before", "first less second"]))?;
+        row(
+            f,
+            "cosine of a prediction",
+            &head(&["its chunk", "another text's", "the chunk before", "first less second"]),
+        )?;
         row(f, "as they are", &cosines(&self.similarity.raw))?;
         row(f, "without their means", &cosines(&self.similarity.centred))?;
         if let Some(probe) = &self.probe {
             writeln!(f)?;
-            row(f, "probe: nats told (right)", &head(&["context", "state before chunk", "state", "state and context"]))?;
+            row(
+                f,
+                "probe: nats told (right)",
+                &head(&["context", "state before chunk", "state", "state and context"]),
+            )?;
             for place in &probe.places {
-                let cells = [place.context, place.state_before, place.state, place.state_and_context].map(|cell| told(&cell));
+                let cells =
+                    [place.context, place.state_before, place.state, place.state_and_context].map(|cell| told(&cell));
                 row(f, &format!("token {} of the chunk", place.place), &cells)?;
             }
         }

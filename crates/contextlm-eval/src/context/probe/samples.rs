@@ -64,7 +64,8 @@ pub(super) fn collect<B: Backbone>(
         }
         let per_row = length / w + 1;
         contexts.push(pick(&encoded.contexts, chosen.iter().map(|(row, k)| row * per_row + k)));
-        let state = |place: usize| pick(&encoded.states, chosen.iter().map(|(row, k)| row * length + k * w + place - 1));
+        let state =
+            |place: usize| pick(&encoded.states, chosen.iter().map(|(row, k)| row * length + k * w + place - 1));
         before.push(state(0));
         for (states, &place) in states.iter_mut().zip(places) {
             states.push(state(place));
