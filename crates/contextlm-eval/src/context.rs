@@ -10,8 +10,6 @@ mod replace;
 mod report;
 mod similarity;
 mod table;
-#[cfg(test)]
-mod tests;
 
 use contextlm_core::{Backbone, ContextLm, Device, Source};
 

@@ -2,8 +2,6 @@
 
 mod buckets;
 mod report;
-#[cfg(test)]
-mod tests;
 
 use contextlm_core::{Backbone, ContextLm, Device};
 use contextlm_generate::{Beyond, DecoderState};
