@@ -153,9 +153,9 @@ mod tests {
             assert_eq!(text(&request.continuation), format!("{} answer", &context["a question".len()..]));
         }
         // The whole is cut where the context ends when it is alone, whatever the tokens there are.
-        let whole = encoder.text("a question and").unwrap();
+        let whole = encoder.text("a question and its answer, a context").unwrap();
         let alone = encoder.text("a questio").unwrap();
-        let request = encoder.pair("a questio", "n and").unwrap();
+        let request = encoder.pair("a questio", "n and its answer, a context").unwrap();
         assert_eq!((&request.context, &request.continuation[..]), (&alone, &whole[alone.len()..]));
     }
 
