@@ -15,7 +15,7 @@ fn text() -> Vec<u32> {
 }
 
 fn windows(length: usize) -> Windows {
-    Windows::new(&Tokens::Memory(text().into()), length, None, TextUnit::Windows).unwrap()
+    Windows::new(&[Tokens::from(text())], length, None, TextUnit::Windows).unwrap()
 }
 
 fn options() -> ContextOptions {
@@ -156,11 +156,11 @@ fn what_has_no_contexts_is_refused() {
     let model = contextlm(gpt2(), ContextConfig { chunk_size: 7, ..ContextConfig::default() }, &device);
     let error = report(&model, LENGTH).unwrap_err().to_string();
     assert!(error.contains("window = 13: must be at least two chunks of 7"), "{error}");
-    let wrong = Windows::new(&Tokens::Memory(vec![23; 60].into()), 20, None, TextUnit::Windows).unwrap();
+    let wrong = Windows::new(&[Tokens::from(vec![23; 60])], 20, None, TextUnit::Windows).unwrap();
     let model = contextlm(gpt2(), ContextConfig::default(), &device);
     let error = context_report(&model, None, &wrong, options(), &device, &mut |_, _, _| ()).unwrap_err().to_string();
     assert!(error.contains("token 23"), "{error}");
-    let long = Windows::new(&Tokens::Memory(vec![1; 200].into()), 65, None, TextUnit::Windows).unwrap();
+    let long = Windows::new(&[Tokens::from(vec![1; 200])], 65, None, TextUnit::Windows).unwrap();
     let error = context_report(&model, None, &long, options(), &device, &mut |_, _, _| ()).unwrap_err().to_string();
     assert!(error.contains("window = 65: the model has 64 positions"), "{error}");
 }

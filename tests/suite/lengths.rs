@@ -16,7 +16,7 @@ fn text(longest: usize) -> Vec<u32> {
 fn report(model: &ContextLm, lengths: &[usize], trained: Option<usize>) -> Result<LengthReport, EvalError> {
     let options = LengthOptions { lengths: lengths.to_vec(), trained };
     let longest = *lengths.iter().max().unwrap();
-    let windows = Windows::new(&Tokens::Memory(text(longest).into()), longest, None, TextUnit::Windows)?;
+    let windows = Windows::new(&[Tokens::from(text(longest))], longest, None, TextUnit::Windows)?;
     length_report(model, &windows, &options, &cpu(), &mut |done, of| assert!(done <= of))
 }
 
@@ -98,7 +98,7 @@ fn settings_that_cannot_be_run_are_refused() {
     assert!(error(&[], None).contains("give at least one"));
     assert!(error(&[0, 3], None).contains("lengths = 0"));
     assert!(error(&[3], Some(0)).contains("trained = 0"));
-    let windows = Windows::new(&Tokens::Memory(text(9).into()), 8, None, TextUnit::Windows).unwrap();
+    let windows = Windows::new(&[Tokens::from(text(9))], 8, None, TextUnit::Windows).unwrap();
     let options = LengthOptions { lengths: vec![9], trained: None };
     assert!(length_report(&model, &windows, &options, &cpu(), &mut |_, _| ()).is_err());
 }

@@ -7,6 +7,9 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
+#[path = "cli/eval.rs"]
+mod eval;
+
 fn contextlm(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_contextlm")).args(args).output().unwrap()
 }

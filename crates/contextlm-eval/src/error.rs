@@ -111,9 +111,9 @@ pub enum EvalError {
         task: String,
     },
     /// The evaluation was ended before it was through.
-    #[error("interrupted after {done} of {all} requests{}", if *.kept { "; the same call goes on from here" } else { "" })]
+    #[error("interrupted after {done} of {all}{}", if *.kept { "; the same call goes on from here" } else { "" })]
     Interrupted {
-        /// Requests that were scored.
+        /// What was scored: requests, of a perplexity tokens.
         done: usize,
         /// All of them.
         all: usize,

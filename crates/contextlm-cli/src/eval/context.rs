@@ -5,7 +5,7 @@ use contextlm_eval::Windows;
 use contextlm_eval::context::{ContextOptions, ProbeOptions, context_report};
 use serde_json::json;
 
-use super::input::{ErrorsOver, Input, check_output, write_output};
+use super::input::{Input, check_output, write_output};
 use crate::dtype::Dtype;
 use crate::model;
 use crate::output::{Bar, Outcome, Report};
@@ -34,9 +34,6 @@ pub(crate) struct Args {
     /// HTML page for the results, with charts
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// What standard errors are taken over
-    #[arg(long, value_enum, default_value_t = ErrorsOver::Windows)]
-    errors_over: ErrorsOver,
     /// Chunks that the probes learn from and are scored on
     #[arg(long, value_name = "N", default_value_t = ProbeOptions::default().samples)]
     probe_samples: usize,
@@ -64,9 +61,9 @@ pub(crate) fn run(args: &Args) -> Outcome {
         None => None,
     };
     let spec = loaded.model.backbone.spec();
-    let tokens = args.input.tokens(&found.dir, spec.vocabulary)?;
+    let sequences = args.input.sequences(&found.dir, spec.vocabulary)?;
     let window = args.window.unwrap_or(spec.max_positions);
-    let windows = Windows::new(&tokens, window, Some(args.limit), args.errors_over.unit(&tokens)?)?;
+    let windows = Windows::new(&sequences, window, Some(args.limit), args.input.unit())?;
 
     let probe = ProbeOptions { samples: args.probe_samples, seed: args.seed, ..ProbeOptions::default() };
     let options = ContextOptions { rows: args.rows, probe };
@@ -88,7 +85,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     json["model"] = name;
     json["input"] = json!(input);
     json["control_model"] = json!(args.control);
-    json["errors_over"] = json!(if args.errors_over == ErrorsOver::Windows { "windows" } else { "documents" });
+    json["errors_over"] = json!(args.input.unit_name());
     json["report"] = json!(args.report);
     Ok(Report { text, json })
 }

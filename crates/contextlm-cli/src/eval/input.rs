@@ -3,69 +3,56 @@
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use clap::ValueEnum;
-use contextlm_data::{ShardSet, Tokenizer, Tokens};
-use contextlm_eval::TextUnit;
+use contextlm_data::Tokens;
+use contextlm_eval::{Encoder, EvalCorpus, TextUnit};
 
 use crate::output::Busy;
 
 /// A text, or tokens.
 #[derive(clap::Args)]
-#[group(required = true, multiple = false)]
 pub(crate) struct Input {
-    /// Text file (UTF-8), which the tokenizer of the model directory turns into tokens; no special token is added
-    #[arg(long, value_name = "FILE")]
+    /// Text: .txt, .md and .jsonl, also .gz and .zst, a folder of them, or any other file as plain text
+    #[arg(long, required_unless_present = "shards")]
     text: Option<PathBuf>,
     /// Folder of token shards, as `contextlm prepare` writes them
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, conflicts_with = "text")]
     shards: Option<PathBuf>,
-}
-
-/// What standard errors are taken over.
-#[derive(Clone, Copy, PartialEq, ValueEnum)]
-pub(crate) enum ErrorsOver {
-    /// Every window is a text
-    Windows,
-    /// Windows that begin in the same document are one text
-    Documents,
+    /// Key of a JSON line that holds the text
+    #[arg(long, default_value = "text")]
+    key: String,
+    /// Cuts every document on its own, and takes standard errors over documents instead of windows
+    #[arg(long)]
+    documents: bool,
 }
 
 impl Input {
-    /// The tokens, each below `vocabulary` if they are from shards.
-    pub(crate) fn tokens(&self, model: &Path, vocabulary: usize) -> Result<Tokens, Box<dyn Error>> {
+    /// Documents, or one stream.
+    pub(crate) fn sequences(&self, model: &Path, vocabulary: usize) -> Result<Vec<Tokens>, Box<dyn Error>> {
         let _busy = Busy::new(format!("reading {}", self.name()));
-        match (&self.text, &self.shards) {
-            (Some(path), _) => {
-                let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-                let ids = Tokenizer::from_dir(model)?.encode_batch(&[&text])?.concat();
-                Ok(Tokens::Memory(ids.into()))
+        let corpus = match (&self.text, &self.shards) {
+            (Some(text), _) => {
+                EvalCorpus::from_text(text, &self.key, &Encoder::from_dir(model, false)?, self.documents)?
             }
-            (None, Some(dir)) => Ok(Tokens::Shards(Arc::new(ShardSet::open(dir, vocabulary)?))),
-            (None, None) => Err("give --text or --shards".into()),
-        }
+            (None, Some(shards)) => EvalCorpus::from_shards(shards, vocabulary, self.documents)?,
+            (None, None) => return Err("give --text or --shards".into()),
+        };
+        Ok(corpus.sequences)
+    }
+
+    /// What standard errors are taken over.
+    pub(crate) fn unit(&self) -> TextUnit {
+        if self.documents { TextUnit::Sequences } else { TextUnit::Windows }
+    }
+
+    /// The same in a word.
+    pub(crate) fn unit_name(&self) -> &'static str {
+        if self.documents { "documents" } else { "windows" }
     }
 
     /// The file or folder.
     pub(crate) fn name(&self) -> String {
         self.text.as_ref().or(self.shards.as_ref()).map_or(String::new(), |path| path.display().to_string())
-    }
-}
-
-impl ErrorsOver {
-    pub(crate) fn unit(self, tokens: &Tokens) -> Result<TextUnit, Box<dyn Error>> {
-        let info = match tokens {
-            Tokens::Shards(shards) => shards.info(),
-            Tokens::Memory(_) => None,
-        };
-        match (self, info) {
-            (Self::Windows, _) => Ok(TextUnit::Windows),
-            (Self::Documents, Some(info)) => Ok(TextUnit::Documents { end_of_text: info.end_of_text }),
-            (Self::Documents, None) => Err("--errors-over documents: only token shards with a shards.json tell where \
-                                            documents begin; use windows"
-                .into()),
-        }
     }
 }
 

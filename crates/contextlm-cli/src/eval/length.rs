@@ -5,7 +5,7 @@ use contextlm_eval::Windows;
 use contextlm_eval::length::{LengthOptions, length_report};
 use serde_json::json;
 
-use super::input::{ErrorsOver, Input, check_output, write_output};
+use super::input::{Input, check_output, write_output};
 use crate::dtype::Dtype;
 use crate::model;
 use crate::output::{Bar, Outcome, Report};
@@ -33,9 +33,6 @@ pub(crate) struct Args {
     /// Picture for the curves (SVG)
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
-    /// What standard errors are taken over
-    #[arg(long, value_enum, default_value_t = ErrorsOver::Windows)]
-    errors_over: ErrorsOver,
     /// Where to compute: cpu, wgpu, cuda:0, libtorch, as far as they are built in
     #[arg(long, default_value = "cpu")]
     device: String,
@@ -51,9 +48,9 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let loaded = model::load(&found.dir, &device, args.dtype)?;
     let options = LengthOptions { lengths: args.lengths.clone(), trained: args.trained };
     let lengths = options.lengths(&loaded.model)?;
-    let tokens = args.input.tokens(&found.dir, loaded.model.backbone.spec().vocabulary)?;
+    let sequences = args.input.sequences(&found.dir, loaded.model.backbone.spec().vocabulary)?;
     let longest = lengths.last().copied().unwrap_or_default();
-    let windows = Windows::new(&tokens, longest, Some(args.limit), args.errors_over.unit(&tokens)?)?;
+    let windows = Windows::new(&sequences, longest, Some(args.limit), args.input.unit())?;
 
     let bar = Bar::new();
     let report =
@@ -67,6 +64,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let mut json = json!(report);
     json["model"] = model::named(&found);
     json["input"] = json!(args.input.name());
+    json["errors_over"] = json!(args.input.unit_name());
     json["plot"] = json!(args.plot);
     Ok(Report { text, json })
 }
