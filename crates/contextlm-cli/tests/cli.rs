@@ -7,6 +7,8 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
+#[path = "cli/contexts.rs"]
+mod contexts;
 #[path = "cli/eval.rs"]
 mod eval;
 
