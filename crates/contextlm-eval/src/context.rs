@@ -98,7 +98,7 @@ pub fn context_report<B: Backbone>(
     let probe =
         probe::probe(&parts, windows, options.probe, rows, device, &mut |done, of| progress("probes", done, of))?;
     progress("attention maps", 0, 1);
-    let attention = attention::attention_maps(&parts, windows, device)?;
+    let attention = attention::attention_maps(&parts, windows, rows, device)?;
     report::report(windows, w, &losses, control.as_ref(), &similarity, probe, attention)
 }
 

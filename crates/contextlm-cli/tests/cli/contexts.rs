@@ -35,7 +35,8 @@ fn model(folder: &Path, name: &str, backbone: BackboneConfig, context: Option<Co
 /// Ten documents of some words.
 fn documents(folder: &Path) -> PathBuf {
     let path = folder.join("texts.jsonl");
-    let words = |i: usize| (0..80).map(|j| ["the baker ", "opened ", "an oven, ", "é "][(i + j * j) % 4]).collect::<String>();
+    let words =
+        |i: usize| (0..80).map(|j| ["the baker ", "opened ", "an oven, ", "é "][(i + j * j) % 4]).collect::<String>();
     let lines = (0..10).map(|i| format!("{}\n", json!({ "text": words(i) })));
     fs::write(&path, lines.collect::<String>()).unwrap();
     path
@@ -53,7 +54,10 @@ fn context_gives_numbers_and_a_page() {
     let more = ["--control", text(&control), "--report", text(&page), "--documents", "--probe-samples", "60"];
     let found = json_of(&[&args[..], &more].concat());
     assert_eq!((&found["window"], &found["chunk_size"], &found["texts"]), (&json!(32), &json!(4), &json!(10)));
-    assert_eq!((&found["errors_over"], &found["note"]), (&json!("documents"), &json!("a swap shows reliance, not gain")));
+    assert_eq!(
+        (&found["errors_over"], &found["note"]),
+        (&json!("documents"), &json!("a swap shows reliance, not gain"))
+    );
     let by: Vec<&Value> = found["replaced"].as_array().unwrap().iter().map(|replaced| &replaced["by"]).collect();
     assert_eq!(by, ["initial", "mean", "other_text", "shifted"]);
     for number in [
@@ -69,7 +73,8 @@ fn context_gives_numbers_and_a_page() {
     }
     let written = fs::read_to_string(&page).unwrap();
     assert!(written.contains("A swap shows reliance, not gain") && written.ends_with("</html>\n"));
-    let shown = String::from_utf8(contextlm(&[&args[..], &["--window", "16", "--limit", "64"]].concat()).stdout).unwrap();
+    let shown =
+        String::from_utf8(contextlm(&[&args[..], &["--window", "16", "--limit", "64"]].concat()).stdout).unwrap();
     assert!(shown.contains("4 windows of 16 tokens") && shown.contains("another text's"), "{shown}");
 
     let nowhere = folder.path().join("none/report.html");
@@ -101,7 +106,8 @@ fn length_goes_beyond_rotary_positions_only() {
     let found = json_of(&[&args[..], &["32"]].concat());
     assert_eq!(found["tokens"].as_u64(), Some(tokens));
 
-    let gpt2 = Gpt2Config { vocab_size: 710, n_positions: 32, n_embd: 16, n_layer: 1, n_head: 2, ..Gpt2Config::default() };
+    let gpt2 =
+        Gpt2Config { vocab_size: 710, n_positions: 32, n_embd: 16, n_layer: 1, n_head: 2, ..Gpt2Config::default() };
     let learned = model(folder.path(), "learned", BackboneConfig::Gpt2(gpt2), None);
     let error = fails(&["eval", "length", "--model", text(&learned), "--text", text(&path), "--lengths", "16,64"], 1);
     assert!(error.contains("lengths = 64: positions are learned and there are 32"), "{error}");

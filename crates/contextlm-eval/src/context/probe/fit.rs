@@ -4,8 +4,8 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use crate::EvalError;
 use crate::nll::floats;
 
-/// Largest step of Adam, at the start; it falls to 0 along a cosine.
-const LR: f64 = 0.01;
+/// Largest step of Adam times the root of the width, so that logits of wide vectors move no faster; it falls to 0 along a cosine.
+const LR: f64 = 0.08;
 /// Steps between looks at the chunks that the fit is stopped by.
 const LOOK: usize = 5;
 
@@ -59,7 +59,8 @@ pub(super) fn regression(
         }
         let logits = training.clone().matmul(weight.value.clone()) + bias.value.clone();
         let off = (softmax(logits, 1) - wanted.clone()).div_scalar(samples as f64);
-        let lr = LR * 0.5 * (1.0 + (std::f64::consts::PI * step as f64 / steps.max(1) as f64).cos());
+        let lr =
+            LR / (width as f64).sqrt() * 0.5 * (1.0 + (std::f64::consts::PI * step as f64 / steps.max(1) as f64).cos());
         weight.step(transposed.clone().matmul(off.clone()), lr);
         bias.step(off.sum_dim(0), lr);
     }
