@@ -39,8 +39,8 @@ fn plain() -> ContextLm {
 /// Summed loss of the guided tokens of a window, by the model's own loss: those before w - 1 have no target.
 fn guided(model: &ContextLm, window: usize, w: usize, contexts: Option<Tensor<3>>) -> f64 {
     let device = cpu();
-    let targets = text()[window * LENGTH + 1..].iter().take(LENGTH).enumerate();
-    let targets: Vec<i64> = targets.map(|(t, &id)| if t < w - 1 { -100 } else { id.into() }).collect();
+    let ids = text().into_iter().skip(window * LENGTH + 1).take(LENGTH).enumerate();
+    let targets: Vec<i64> = ids.map(|(t, id)| if t < w - 1 { -100 } else { id.into() }).collect();
     let targets = Tensor::from_data(TensorData::new(targets, [1, LENGTH]), &device);
     let options = LossOptions { contexts, divisor: Some(1.0), ..LossOptions::default() };
     model.loss_with(row(window, &device), targets, &options).total.into_scalar::<f64>()
