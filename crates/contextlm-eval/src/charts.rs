@@ -97,7 +97,7 @@ fn legend(area: &Area<'_>, names: &[&str]) -> Result<(), Failure> {
 
 /// About the pixels that a text takes.
 fn text_width(text: &str) -> i32 {
-    (7.2 * text.chars().count() as f64) as i32
+    (6.6 * text.chars().count() as f64) as i32
 }
 
 /// Pictures of one width, one above the other.

@@ -19,10 +19,10 @@ impl HeatMap<'_> {
     /// One path a colour: a picture of thousands of cells stays small.
     pub fn svg(&self) -> String {
         let n = self.entries.max(1);
-        let (left, top, side) = (34.0, 8.0, 184.0);
+        let (left, top, side) = (30.0, 6.0, 144.0);
         let cell = side / n as f64;
         let mut out = String::from(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 226 226\" width=\"226\" height=\"226\" \
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 178 170\" width=\"178\" height=\"170\" \
              font-family=\"sans-serif\" font-size=\"10\" fill=\"#3c3c3c\">",
         );
         for level in 1..LEVELS {
@@ -50,11 +50,11 @@ impl HeatMap<'_> {
              <text x=\"{middle}\" y=\"{low}\" text-anchor=\"middle\">{x}</text>\
              <text x=\"{near}\" y=\"{first}\" text-anchor=\"end\">0</text><text x=\"{near}\" y=\"{bottom}\" text-anchor=\"end\">{last}</text>\
              <text transform=\"translate({far} {half}) rotate(-90)\" text-anchor=\"middle\">{y}</text></svg>",
-            low = bottom + 16.0,
+            low = bottom + 14.0,
             middle = left + side / 2.0,
-            near = left - 7.0,
+            near = left - 6.0,
             first = top + 9.0,
-            far = 12.0,
+            far = 10.0,
             half = top + side / 2.0,
             last = n - 1,
             x = self.x,

@@ -28,14 +28,17 @@ impl ContextReport {
              <h1>What the contexts of {title} know</h1>\n\
              <p class=\"lead\">{windows} windows of {window} tokens from {text}; chunks of {w} tokens. A value ± its \
              standard error over {texts} texts; differences are paired, text by text. Whiskers in charts are 95 % intervals \
-             (1.96 standard errors). Losses are nats a token, on the {guided} tokens that a predicted context guides: all \
-             but the first {unguided} of every window.</p>\n",
+             (1.96 standard errors). Losses are nats a token, on the {guided} tokens that a predicted context guides{unguided}.</p>\n",
             windows = self.windows,
             window = self.window,
             w = self.chunk_size,
             texts = self.texts,
             guided = self.guided,
-            unguided = self.chunk_size - 1,
+            unguided = match self.chunk_size {
+                1 => String::new(),
+                2 => ": all but the first of every window".into(),
+                w => format!(": all but the first {} of every window", w - 1),
+            },
         );
         page += &self.losses()?;
         page += &self.similarity()?;
@@ -153,11 +156,11 @@ fn probes(probe: &Probe, chunk_size: usize) -> Result<String, EvalError> {
         ("state and context", pick(|place| place.state_and_context.nats)),
     ];
     let rows = places.iter().map(|place| {
+        let cells = [&place.context, &place.state_before, &place.state, &place.state_and_context].map(told);
+        (format!("token {}", place.place), cells)
+    });
+    let differences = places.iter().map(|place| {
         let cells = [
-            told(&place.context),
-            told(&place.state_before),
-            told(&place.state),
-            told(&place.state_and_context),
             shown(&place.context_less_state_before, true),
             shown(&place.added_by_context, true),
             format!("{:.1} %", 100.0 * place.majority.mean),
@@ -172,22 +175,16 @@ fn probes(probe: &Probe, chunk_size: usize) -> Result<String, EvalError> {
              {training} chunks, stopped by {stopping}, scored on {test}, each of texts of their own. Nats are those by which it beats \
              the frequencies of the classes; in brackets, how often the likeliest class is right. The <em>context</em> and the \
              <em>state before the chunk</em> (the encoder's, at the last token before it) know the same tokens. The <em>state</em> \
-             is that of the token right before the one that is told. What <em>state and context</em> add to the state is what a \
-             linear decoder could gain.</p>",
+             is that of the token right before the one that is told. For <em>state and context</em> a probe of the context goes on \
+             from the logits of the state's: what it adds is what a linear decoder could gain.</p>",
             probe.classes - 1
         ),
     );
-    let head = [
-        "nats (right)",
-        "context",
-        "state before the chunk",
-        "state",
-        "state and context",
-        "context less state before",
-        "added by the context",
-        "most frequent class",
-    ];
+    let head = ["nats (right)", "context", "state before the chunk", "state", "state and context"];
     out += &table(&head, &rows.collect::<Vec<_>>());
+    let head =
+        ["nats", "context less state before", "added to the state by the context", "right by the most frequent class"];
+    out += &table(&head, &differences.collect::<Vec<_>>());
     let note = if places.len() < chunk_size { " Eight places of the chunk are probed." } else { "" };
     out += &figure(
         &Bars { y: "nats told", groups: &groups, series: &series }.svg()?,

@@ -5,13 +5,13 @@ mod samples;
 
 use std::collections::HashMap;
 
-use contextlm_core::{Backbone, Device};
+use contextlm_core::{Backbone, Device, Tensor};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use self::fit::{Scores, frequencies, regression};
+use self::fit::{Scores, frequency_logits, regression, scores};
 use self::samples::{Samples, collect};
 use super::parts::Parts;
 use crate::{Estimate, EvalError, Windows, estimate::Sums};
@@ -30,9 +30,9 @@ pub struct ProbeOptions {
 }
 
 impl Default for ProbeOptions {
-    /// 6000 chunks, 129 classes, 150 steps, seed 0.
+    /// 12000 chunks, 129 classes, 150 steps, seed 0.
     fn default() -> Self {
-        Self { samples: 6000, classes: 129, steps: 150, seed: 0 }
+        Self { samples: 12000, classes: 129, steps: 150, seed: 0 }
     }
 }
 
@@ -65,11 +65,11 @@ pub struct ProbePlace {
     pub state_before: Told,
     /// The encoder's state of the token before the one that is told: what is known when it is predicted.
     pub state: Told,
-    /// This state and the context, one after another.
+    /// The probe of this state, and on top of it one of the context.
     pub state_and_context: Told,
     /// Nats by which the context tells more than the state before the chunk, paired.
     pub context_less_state_before: Estimate,
-    /// Nats by which state and context tell more than the state alone, paired.
+    /// Nats by which the context tells more on top of the state, paired.
     pub added_by_context: Estimate,
 }
 
@@ -135,14 +135,18 @@ fn one_place(
         // The set is not empty.
         sums.estimate().unwrap_or(Estimate { mean: f64::NAN, standard_error: None })
     };
-    let base = frequencies(&labels, sets, classes);
-    let mut scored = Vec::new();
-    for vectors in samples.vectors(number) {
-        scored.push(regression(&vectors, &labels, sets, classes, options.steps)?);
+    let [contexts, before, states] = samples.vectors(number);
+    let base = frequency_logits(&labels, sets, classes, &contexts.device());
+    let mut fit = |vectors: &Tensor<2>, start| {
+        let found = regression(vectors, start, &labels, sets, options.steps);
         step();
-    }
-    let [context, before, state, both]: [Scores; 4] =
-        scored.try_into().map_err(|_| EvalError::Device { reason: "a probe is missing".into() })?;
+        found
+    };
+    let (of_context, of_before, of_state) = (fit(contexts, &base)?, fit(before, &base)?, fit(states, &base)?);
+    let of_both = fit(contexts, &of_state)?;
+    let score = |logits| scores(logits, &labels, sets);
+    let (base, context, before) = (score(&base)?, score(&of_context)?, score(&of_before)?);
+    let (state, both) = (score(&of_state)?, score(&of_both)?);
     let told = |scores: &Scores| Told {
         nats: estimate(&|i| base.nll[i] - scores.nll[i]),
         accuracy: estimate(&|i| f64::from(u8::from(scores.right[i]))),

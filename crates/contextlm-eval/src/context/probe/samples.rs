@@ -20,11 +20,9 @@ pub(super) struct Samples {
 }
 
 impl Samples {
-    /// What a place is told from: the context, the state before the chunk, the state, the state and the context.
-    pub fn vectors(&self, number: usize) -> [Tensor<2>; 4] {
-        let state = self.states[number].clone();
-        let both = Tensor::cat(vec![state.clone(), self.contexts.clone()], 1);
-        [self.contexts.clone(), self.before.clone(), state, both]
+    /// What a place is told from: contexts, states before the chunk, states.
+    pub fn vectors(&self, number: usize) -> [&Tensor<2>; 3] {
+        [&self.contexts, &self.before, &self.states[number]]
     }
 }
 
