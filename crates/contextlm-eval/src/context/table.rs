@@ -34,11 +34,12 @@ pub(super) fn told(told: &Told) -> String {
 
 impl Display for ContextReport {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let row = |f: &mut Formatter<'_>, name: &str, cells: &[String]| {
-            write!(f, "{name:<26}")?;
-            cells.iter().try_for_each(|cell| write!(f, "  {cell:>18}"))?;
+        let row_of = |f: &mut Formatter<'_>, width: usize, name: &str, cells: &[String]| {
+            write!(f, "{name:<24}")?;
+            cells.iter().try_for_each(|cell| write!(f, "  {cell:>width$}"))?;
             writeln!(f)
         };
+        let row = |f: &mut Formatter<'_>, name: &str, cells: &[String]| row_of(f, 17, name, cells);
         let head = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
         writeln!(
             f,
@@ -49,7 +50,7 @@ impl Display for ContextReport {
         row(f, "nats a token", &places)?;
         row(f, "loss", &by_place(&self.guided_loss, false))?;
         if let Some(control) = &self.control {
-            row(f, "constant control, less it", &by_place(&control.difference, true))?;
+            row(f, "constant control less it", &by_place(&control.difference, true))?;
         }
         writeln!(f)?;
         row(f, "contexts replaced by", &places)?;
@@ -75,7 +76,7 @@ impl Display for ContextReport {
             for place in &probe.places {
                 let cells =
                     [place.context, place.state_before, place.state, place.state_and_context].map(|cell| told(&cell));
-                row(f, &format!("token {} of the chunk", place.place), &cells)?;
+                row_of(f, 27, &format!("token {} of the chunk", place.place), &cells)?;
             }
         }
         Ok(())
