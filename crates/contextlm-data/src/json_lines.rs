@@ -6,6 +6,9 @@ use crate::DataError;
 use crate::documents::OpenFile;
 use crate::format::{KNOWN, Layout};
 
+/// The number of a line, from 1, and its object.
+type Numbered = (u64, Map<String, Value>);
+
 /// A line of more bytes is an error.
 const MAX_LINE: u64 = 1 << 28;
 
@@ -32,7 +35,7 @@ pub struct JsonLines {
 }
 
 impl Iterator for JsonLines {
-    type Item = Result<(u64, Map<String, Value>), DataError>;
+    type Item = Result<Numbered, DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let item = next(self.file.as_mut()?, &mut self.buffer).transpose();
@@ -43,7 +46,7 @@ impl Iterator for JsonLines {
     }
 }
 
-fn next(file: &mut OpenFile, buffer: &mut Vec<u8>) -> Result<Option<(u64, Map<String, Value>)>, DataError> {
+fn next(file: &mut OpenFile, buffer: &mut Vec<u8>) -> Result<Option<Numbered>, DataError> {
     let Some(text) = file.next_text(buffer, MAX_LINE)? else { return Ok(None) };
     match serde_json::from_str(text) {
         Ok(object) => Ok(Some((file.line(), object))),

@@ -125,3 +125,76 @@ pub fn comparison_json(baseline: &str, compared: &[(String, Vec<Difference>)]) -
         .collect();
     json!({ "baseline": baseline, "models": models })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::answers::Answer;
+    use crate::task::Task;
+
+    /// Answers whose items are given, with groups if there are any.
+    fn answers(shape: &str, metric: &str, items: &[(f64, f64)], groups: &[&str]) -> Answers {
+        let text = format!(
+            "name = \"t\"\nversion = 1\nabout = \"a\"\nfiles = [\"t\"]\nshape = \"{shape}\"\nmetrics = [\"{metric}\"]"
+        );
+        let answer = |(number, &(value, weight)): (usize, &(f64, f64))| Answer {
+            line: number as u64 + 1,
+            group: groups.get(number).map(|group| group.to_string()),
+            likelihoods: Vec::new(),
+            gold: None,
+            items: vec![Item { value, weight }],
+            truncated: 0,
+        };
+        let task = Task::parse(&text, Path::new("t.toml")).unwrap();
+        let answers = items.iter().enumerate().map(answer).collect();
+        Answers { task, path: "t".into(), shots: 0, original: items.len(), answers }
+    }
+
+    fn shares(right: &[u8]) -> Vec<(f64, f64)> {
+        right.iter().map(|&right| (f64::from(right), 1.0)).collect()
+    }
+
+    #[test]
+    fn the_error_is_that_of_the_differences_of_examples() {
+        let (one, two) = (shares(&[1, 0, 0, 1, 0, 0, 1, 0]), shares(&[1, 1, 0, 1, 1, 0, 1, 1]));
+        let of = |items: &[(f64, f64)]| vec![answers("choices", "acc", items, &[])];
+        let found = compare(&of(&one), &of(&two)).unwrap().remove(0);
+        // Differences 0 1 0 0 1 0 0 1: mean 3/8, sample deviation sqrt(15/56).
+        assert_eq!(found.difference, 0.375);
+        assert!((found.stderr.unwrap() - (15.0_f64 / 56.0 / 8.0).sqrt()).abs() < 1e-12);
+        assert_eq!(found.verdict(), "better");
+        assert_eq!(compare(&of(&two), &of(&one)).unwrap()[0].verdict(), "worse");
+        let alone = (Metric::Acc.stderr(&of(&one)[0].items(0, None), 0).unwrap().powi(2) * 2.0).sqrt();
+        assert!(found.stderr.unwrap() < alone, "paired, it is smaller than of two samples");
+        let same = compare(&of(&one), &of(&one)).unwrap().remove(0);
+        assert_eq!((same.difference, same.z(), same.verdict()), (0.0, None, "no difference shown"));
+    }
+
+    #[test]
+    fn perplexities_are_compared_by_their_logarithm() {
+        let (one, two) = ([(-4.0, 2.0), (-9.0, 3.0), (-2.0, 1.0)], [(-3.0, 2.0), (-6.0, 3.0), (-1.5, 1.0)]);
+        let of = |items: &[(f64, f64)]| vec![answers("text", "word_perplexity", items, &[])];
+        let found = compare(&of(&one), &of(&two)).unwrap().remove(0);
+        let log = |items: &[(f64, f64)]| Metric::WordPerplexity.aggregate(&of(items)[0].items(0, None)).ln();
+        assert!((found.difference - (log(&two) - log(&one))).abs() < 1e-12);
+        assert_eq!((found.verdict(), found.unit), ("better", "nats a word"));
+    }
+
+    #[test]
+    fn groups_count_alike_whatever_their_size() {
+        let groups = ["a", "a", "a", "a", "b", "b"];
+        let of = |right: &[u8]| vec![answers("pair", "acc", &shares(right), &groups)];
+        let found = compare(&of(&[0, 0, 0, 0, 0, 0]), &of(&[1, 0, 0, 0, 1, 0])).unwrap().remove(0);
+        assert_eq!(found.difference, (0.25 + 0.5) / 2.0);
+        assert!((found.stderr.unwrap() - (0.25_f64.powi(2) + 0.5_f64.powi(2)).sqrt() / 2.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn answers_to_other_questions_are_refused() {
+        let of = |right: &[u8]| vec![answers("choices", "acc", &shares(right), &[])];
+        assert!(matches!(compare(&of(&[1, 0]), &of(&[1, 0, 1])), Err(EvalError::Unpaired { .. })));
+        assert!(matches!(compare(&of(&[1, 0]), &[]), Err(EvalError::Unpaired { task }) if task == "t"));
+    }
+}

@@ -46,39 +46,50 @@ pub fn evaluate<B: Backbone>(
     encoder: &Encoder,
     tasks: &[(Task, TaskData)],
     options: &EvaluateOptions,
-    mut cache: Option<&mut Cache>,
+    cache: Option<&mut Cache>,
     device: &Device,
-    mut progress: impl FnMut(usize, usize) -> bool,
+    progress: impl FnMut(usize, usize) -> bool,
 ) -> Result<Vec<Answers>, EvalError> {
     let window = options.window.unwrap_or_else(|| model.backbone.spec().max_positions);
     let scorer = RequestScorer::new(model, window, device)?;
-    let askings = ask_all(tasks, encoder, window, options.refuse_long)?;
-    let mut answers: Vec<Answers> = tasks.iter().map(|(task, data)| Answers::new(task, data)).collect();
+    let mut askings = ask_all(tasks, encoder, window, options.refuse_long)?;
+    let counts: Vec<usize> = askings.iter().map(|asking| asking.groups.len()).collect();
+    let groups = askings.iter_mut().flat_map(|asking| std::mem::take(&mut asking.groups)).collect();
+    let mut likelihoods = score_all(&scorer, groups, options.batch_tokens, cache, progress)?.into_iter();
 
-    let all = askings.iter().flat_map(|asking| &asking.groups).map(Vec::len).sum();
-    let (mut open, mut places, mut done) = (Vec::new(), Vec::new(), 0);
-    let mut found: Vec<Vec<Vec<Likelihood>>> =
-        askings.iter().map(|asking| vec![Vec::new(); asking.groups.len()]).collect();
-    let known = |cache: &Option<&mut Cache>, group: &Vec<Request>| cache.as_ref().and_then(|cache| cache.get(group));
-    let mut shapes = Vec::new();
-    for (number, asking) in askings.into_iter().enumerate() {
-        shapes.push((asking.task, asking.question, asking.truncated));
-        for (part, group) in asking.groups.into_iter().enumerate() {
-            match known(&cache, &group) {
-                Some(likelihoods) => {
-                    done += group.len();
-                    found[number][part] = likelihoods;
-                }
-                None => {
-                    open.push(group);
-                    places.push((number, part));
-                }
+    let mut answers: Vec<Answers> = tasks.iter().map(|(task, data)| Answers::new(task, data)).collect();
+    for (asking, count) in askings.into_iter().zip(counts) {
+        let (task, data) = &tasks[asking.task];
+        let likelihoods = likelihoods.by_ref().take(count).flatten().collect();
+        let answer = Answer::new(task, &data.questions[asking.question], likelihoods, asking.truncated);
+        answers[asking.task].answers.push(answer);
+    }
+    Ok(answers)
+}
+
+/// The likelihoods of every group, from the cache or computed.
+fn score_all<B: Backbone>(
+    scorer: &RequestScorer<'_, B>,
+    groups: Vec<Vec<Request>>,
+    batch_tokens: usize,
+    mut cache: Option<&mut Cache>,
+    mut progress: impl FnMut(usize, usize) -> bool,
+) -> Result<Vec<Vec<Likelihood>>, EvalError> {
+    let (all, kept, mut done) = (groups.iter().map(Vec::len).sum(), cache.is_some(), 0);
+    let mut found: Vec<Vec<Likelihood>> = Vec::with_capacity(groups.len());
+    let (mut open, mut numbers) = (Vec::new(), Vec::new());
+    for (number, group) in groups.into_iter().enumerate() {
+        let known = cache.as_ref().and_then(|cache| cache.get(&group));
+        match known.is_some() {
+            true => done += group.len(),
+            false => {
+                open.push(group);
+                numbers.push(number);
             }
         }
+        found.push(known.unwrap_or_default());
     }
-
-    let kept = cache.is_some();
-    for batch in scorer.batches(&open, options.batch_tokens) {
+    for batch in scorer.batches(&open, batch_tokens) {
         if !progress(done, all) {
             return Err(EvalError::Interrupted { done, all, kept });
         }
@@ -86,8 +97,7 @@ pub fn evaluate<B: Backbone>(
             if let Some(cache) = &mut cache {
                 cache.put(&open[group], &likelihoods)?;
             }
-            let (number, part) = places[group];
-            found[number][part] = likelihoods;
+            found[numbers[group]] = likelihoods;
         }
         if let Some(cache) = &mut cache {
             cache.flush()?;
@@ -95,13 +105,7 @@ pub fn evaluate<B: Backbone>(
         done += batch.requests();
     }
     progress(done, all);
-
-    for ((task, question, truncated), likelihoods) in shapes.into_iter().zip(found) {
-        let (settings, data) = &tasks[task];
-        let answer = Answer::new(settings, &data.questions[question], likelihoods.concat(), truncated);
-        answers[task].answers.push(answer);
-    }
-    Ok(answers)
+    Ok(found)
 }
 
 fn ask_all(

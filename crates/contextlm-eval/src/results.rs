@@ -43,12 +43,24 @@ pub struct Measured {
     pub stderr: Option<f64>,
 }
 
-/// The metrics of a task, those of its groups before those of the whole.
+/// The metrics of a task, of its groups and of the whole.
+#[derive(Debug, Clone, PartialEq)]
 pub struct TaskResults {
-    /// Name in results, number of examples, and metrics: of every group.
-    pub groups: Vec<(String, usize, Vec<Measured>)>,
+    /// Of every group.
+    pub groups: Vec<GroupResults>,
     /// Of the whole task. Where there are groups, the mean over them, whatever their sizes.
     pub whole: Vec<Measured>,
+}
+
+/// The metrics of a part of a task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GroupResults {
+    /// Its name in results: that of the task and of the group.
+    pub name: String,
+    /// Its examples.
+    pub examples: usize,
+    /// Its metrics, in the order of the task's.
+    pub metrics: Vec<Measured>,
 }
 
 impl TaskResults {
@@ -59,18 +71,15 @@ impl TaskResults {
             let items: Vec<Item> = answers.items(number, group);
             Measured { metric, value: metric.aggregate(&items), stderr: metric.stderr(&items, bootstrap) }
         };
-        let groups: Vec<(String, usize, Vec<Measured>)> = answers
-            .groups()
-            .into_iter()
-            .map(|group| {
-                let count = answers.items(0, Some(group)).len();
-                let of_group = metrics().map(|metric| measured(metric, Some(group))).collect();
-                (format!("{}_{group}", answers.task.name), count, of_group)
-            })
-            .collect();
+        let of_group = |group: &str| GroupResults {
+            name: format!("{}_{group}", answers.task.name),
+            examples: answers.items(0, Some(group)).len(),
+            metrics: metrics().map(|metric| measured(metric, Some(group))).collect(),
+        };
+        let groups: Vec<GroupResults> = answers.groups().into_iter().map(of_group).collect();
         let whole = metrics().map(|(number, metric)| match groups.is_empty() {
             true => measured((number, metric), None),
-            false => mean(metric, groups.iter().map(|(_, _, of_group)| of_group[number])),
+            false => mean(metric, groups.iter().map(|group| group.metrics[number])),
         });
         let whole = whole.collect();
         Self { groups, whole }
@@ -99,7 +108,7 @@ pub fn results_json(all: &[Answers], info: &RunInfo) -> Value {
         let (task, count) = (&answers.task, answers.answers.len());
         let results = TaskResults::new(answers, info.bootstrap);
         add("results", &task.name, metrics_json(&task.name, count, &results.whole));
-        let children: Vec<&str> = results.groups.iter().map(|(name, ..)| name.as_str()).collect();
+        let children: Vec<&str> = results.groups.iter().map(|group| group.name.as_str()).collect();
         add("group_subtasks", &task.name, json!(children));
         if !children.is_empty() {
             add("groups", &task.name, metrics_json(&task.name, count, &results.whole));
@@ -112,8 +121,8 @@ pub fn results_json(all: &[Answers], info: &RunInfo) -> Value {
             add("n-shot", name, json!(answers.shots));
             add("higher_is_better", name, Value::Object(directions.clone()));
         }
-        for (name, count, metrics) in &results.groups {
-            add("results", name, metrics_json(name, *count, metrics));
+        for GroupResults { name, examples, metrics } in &results.groups {
+            add("results", name, metrics_json(name, *examples, metrics));
         }
         add("n-samples", &task.name, json!({ "original": answers.original, "effective": count }));
         add("configs", &task.name, config_json(answers));

@@ -28,8 +28,8 @@ pub fn results_table(all: &[Answers], bootstrap: usize) -> String {
             }
         };
         add(&task.name, answers.answers.len(), &results.whole);
-        for (name, count, metrics) in &results.groups {
-            add(&format!(" - {name}"), *count, metrics);
+        for group in &results.groups {
+            add(&format!(" - {}", group.name), group.examples, &group.metrics);
         }
     }
     let mut text = markdown(&rows);

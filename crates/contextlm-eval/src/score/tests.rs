@@ -43,6 +43,8 @@ fn groups() -> Vec<Vec<Request>> {
         ],
         vec![request(&tokens(7, 2), vec![1, 2]), request(&tokens(7, 2), vec![1, 2])],
     ];
+    // Every token behind the same context: one of them is the likeliest.
+    groups.push((0..VOCABULARY as u32).map(|token| request(&tokens(5, 1), vec![token])).collect());
     groups
         .extend((0..9).map(|n| (0..3).map(|i| request(&tokens(3 + 2 * n, n), tokens(1 + i + n % 4, i + n))).collect()));
     groups

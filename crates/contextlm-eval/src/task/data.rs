@@ -8,6 +8,9 @@ use serde_json::{Map, Value};
 use super::{Question, Task, wikitext};
 use crate::EvalError;
 
+/// A row of the data and its line, from 1.
+type Row = (u64, Map<String, Value>);
+
 /// The examples of a task that are asked.
 #[derive(Debug, Clone)]
 pub struct TaskData {
@@ -87,7 +90,7 @@ fn find(task: &Task, names: &[String], dir: &Path) -> Result<PathBuf, EvalError>
 }
 
 fn questions(task: &Task, path: &Path) -> Result<Vec<Question>, EvalError> {
-    let question = |(line, record): (u64, Map<String, Value>)| {
+    let question = |(line, record): Row| {
         Question::new(task, line, &record).map_err(|reason| EvalError::example(path, line, reason))
     };
     let raw = path.extension().is_some_and(|extension| extension == "raw");
@@ -102,7 +105,7 @@ fn questions(task: &Task, path: &Path) -> Result<Vec<Question>, EvalError> {
 }
 
 /// The pages of a raw file of WikiText as records.
-fn pages(path: &Path) -> Result<Vec<(u64, Map<String, Value>)>, EvalError> {
+fn pages(path: &Path) -> Result<Vec<Row>, EvalError> {
     let text = fs::read_to_string(path).map_err(EvalError::io(path))?;
     let record = |(line, page): (u64, String)| (line, Map::from_iter([("page".to_owned(), page.into())]));
     Ok(wikitext::pages(&text).into_iter().map(record).collect())

@@ -68,7 +68,7 @@ fn quoted_digits(text: &str) -> String {
     let (mut out, mut rest) = (String::with_capacity(text.len()), text);
     while let Some(at) = rest.find("/' ") {
         out.push_str(&rest[..at]);
-        match rest[at + 3..].as_bytes() {
+        match &rest.as_bytes()[at + 3..] {
             [digit, b'/', ..] if digit.is_ascii_digit() => {
                 out.push_str("/'[0-9]/");
                 rest = &rest[at + 5..];
