@@ -100,11 +100,11 @@ fn text_width(text: &str) -> i32 {
     (6.6 * text.chars().count() as f64) as i32
 }
 
-/// Pictures of one width, one above the other.
-pub(crate) fn stacked(pictures: &[String]) -> String {
+/// Pictures of one width, one above the other, and what they show in lines below.
+pub(crate) fn stacked(pictures: &[String], caption: &[String]) -> String {
     let size = |picture: &str, name: &str| {
         let value = picture.split_once(&format!("{name}=\"")).and_then(|(_, rest)| rest.split('"').next());
-        value.and_then(|value| value.parse::<u32>().ok()).unwrap_or(0)
+        value.and_then(|value| value.parse::<usize>().ok()).unwrap_or(0)
     };
     let width = pictures.iter().map(|picture| size(picture, " width")).max().unwrap_or(0);
     let (mut height, mut inside) = (0, String::new());
@@ -112,9 +112,16 @@ pub(crate) fn stacked(pictures: &[String]) -> String {
         inside += &picture.replacen("<svg ", &format!("<svg y=\"{height}\" "), 1);
         height += size(picture, " height");
     }
+    for (number, line) in caption.iter().enumerate() {
+        let y = height + 22 + 18 * number;
+        inside += &format!(
+            "<text x=\"{LEFT}\" y=\"{y}\" font-family=\"sans-serif\" font-size=\"13\" fill=\"#555\">{line}</text>\n"
+        );
+    }
+    height += 18 * caption.len() + 16;
     format!(
         "<svg width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" xmlns=\"http://www.w3.org/2000/svg\">\n\
-         {inside}</svg>\n"
+         <rect width=\"{width}\" height=\"{height}\" fill=\"#fff\"/>\n{inside}</svg>\n"
     )
 }
 

@@ -27,8 +27,9 @@ impl Bars<'_> {
             let mut chart = ChartBuilder::on(area)
                 .margin_top(legend_height(&names, WIDTH as i32))
                 .margin_right(16)
+                .margin_left(10)
                 .x_label_area_size(36)
-                .y_label_area_size(LEFT)
+                .y_label_area_size(LEFT - 10)
                 .build_cartesian_2d(0.0..groups, heights)?;
             chart
                 .configure_mesh()

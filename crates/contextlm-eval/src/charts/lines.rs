@@ -40,8 +40,9 @@ impl Lines<'_> {
             let mut chart = ChartBuilder::on(area)
                 .margin_top(legend_height(&names, WIDTH as i32))
                 .margin_right(24)
+                .margin_left(10)
                 .x_label_area_size(48)
-                .y_label_area_size(LEFT)
+                .y_label_area_size(LEFT - 10)
                 .build_cartesian_2d(low - margin..high + margin, heights)?;
             chart
                 .configure_mesh()

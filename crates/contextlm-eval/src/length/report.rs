@@ -105,11 +105,19 @@ impl LengthReport {
         let y = "loss, nats a token";
         let x = "position in the window (logarithmic)";
         let upper = Lines { x, y, lines: &by_position, powers: true, marker, with_zero: false }.svg()?;
-        let points = self.lengths.iter().map(|at| ((at.length as f64).log2(), at.loss)).collect();
-        let x = "length of the window (logarithmic)";
-        let by_length = [Line { name: "all positions, the same tokens at every length", points }];
-        let lower = Lines { x, y, lines: &by_length, powers: true, marker, with_zero: false }.svg()?;
-        Ok(stacked(&[upper, lower]))
+        let points = self.lengths.iter().map(|at| ((at.length as f64).log2(), at.difference)).collect();
+        let (x, y) = ("length of the window (logarithmic)", format!("loss less that in windows of {}", self.reference));
+        let by_length = [Line { name: "all positions", points }];
+        let lower = Lines { x, y: &y, lines: &by_length, powers: true, marker, with_zero: true }.svg()?;
+        let caption = [
+            format!(
+                "Above: mean loss by position, in windows of every length; each scores the same {} tokens.",
+                self.tokens
+            ),
+            "Below: what the length changes, paired text by text.".into(),
+            format!("Whiskers are 95 % intervals over {} texts.", self.texts),
+        ];
+        Ok(stacked(&[upper, lower], &caption))
     }
 }
 
