@@ -79,7 +79,7 @@ pub fn context_report<B: Backbone>(
         let partners: Vec<usize> = batch.iter().map(|&window| windows.partner(window)).collect();
         let own = parts.encode(windows.inputs(batch, device))?;
         let other = parts.encode(windows.inputs(&partners, device))?;
-        losses.add(&parts, windows, batch, &own, &other, &mean_context, device)?;
+        losses.add(&parts, windows, batch, &own, &other, &mean_context)?;
         similarity.add(windows, batch, &own, &other, &mean_context, &mean_chunk)?;
     }
 

@@ -1,5 +1,5 @@
 use burn::tensor::Tensor;
-use contextlm_core::{Backbone, Device};
+use contextlm_core::Backbone;
 use serde::Serialize;
 
 use super::parts::{Encoded, Parts};
@@ -79,7 +79,6 @@ impl Losses {
         own: &Encoded,
         other: &Encoded,
         mean: &Tensor<3>,
-        device: &Device,
     ) -> Result<(), EvalError> {
         let targets = windows.targets(batch);
         let scorer = TokenScorer::new(parts.model);
@@ -91,7 +90,8 @@ impl Losses {
         }
         add_windows(&mut self.own, windows, batch, w, &found);
         for (kind, sums) in Replacement::ALL.into_iter().zip(&mut self.replaced) {
-            let contexts = kind.of(own.contexts.clone(), other.contexts.clone(), mean.clone(), parts.initial(device));
+            let initial = parts.initial(&own.states.device());
+            let contexts = kind.of(own.contexts.clone(), other.contexts.clone(), mean.clone(), initial);
             add_windows(sums, windows, batch, w, &losses(contexts)?);
         }
         Ok(())
