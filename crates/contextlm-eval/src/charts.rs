@@ -168,9 +168,10 @@ mod tests {
     #[test]
     fn stacked_pictures_have_room_for_all() {
         let one = svg((200, 50), |_| Ok(())).unwrap();
-        let two = stacked(&[one.clone(), one]);
+        let two = stacked(&[one.clone(), one], &["a line".into()]);
+        assert!(two.contains("a line</text>"));
         assert!(
-            two.starts_with("<svg width=\"200\" height=\"100\"") && two.contains("<svg y=\"50\" width=\"200\""),
+            two.starts_with("<svg width=\"200\" height=\"134\"") && two.contains("<svg y=\"50\" width=\"200\""),
             "{two}"
         );
     }
