@@ -55,7 +55,7 @@ fn trained(source: Source) -> ContextLm {
 
 fn report(model: &ContextLm, control: Option<&ContextLm>) -> ContextReport {
     let windows = Windows::new(&[Tokens::from(text(40, 9))], LENGTH, None, TextUnit::Windows).unwrap();
-    let probe = ProbeOptions { samples: 600, classes: 24, steps: 60, seed: 0 };
+    let probe = ProbeOptions { samples: 600, classes: 24, steps: 100, seed: 0 };
     let options = ContextOptions { probe, ..ContextOptions::default() };
     context_report(model, control, &windows, options, &cpu(), &mut |_, _, _| ()).unwrap()
 }

@@ -5,9 +5,9 @@ use crate::EvalError;
 use crate::nll::floats;
 
 /// Largest step of Adam times the root of the width, so that logits of wide vectors move no faster; it falls to 0 along a cosine.
-const LR: f64 = 0.04;
+const LR: f64 = 0.03;
 /// Steps between looks at the chunks that the fit is stopped by.
-const LOOK: usize = 5;
+const LOOK: usize = 2;
 
 /// How a probe does on the chunks that it is scored on.
 pub(super) struct Scores {
