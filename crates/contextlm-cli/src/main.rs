@@ -4,6 +4,7 @@
 mod compare;
 mod context;
 mod dtype;
+mod eval;
 mod export;
 mod generate;
 mod import;
@@ -42,6 +43,7 @@ enum Verb {
     Compare(compare::Args),
     Score(score::Args),
     Generate(generate::Args),
+    Eval(eval::Args),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Verb::Compare(args) => compare::run(&args),
         Verb::Score(args) => score::run(&args),
         Verb::Generate(args) => generate::run(&args, program.json),
+        Verb::Eval(args) => eval::run(&args),
     };
     output::finish(result, program.json)
 }

@@ -13,6 +13,11 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
+#[path = "cli/contexts.rs"]
+mod contexts;
+#[path = "cli/eval.rs"]
+mod eval;
+
 fn contextlm(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_contextlm")).args(args).output().unwrap()
 }

@@ -1,3 +1,5 @@
+mod weights;
+
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::tensor::activation::softmax;
