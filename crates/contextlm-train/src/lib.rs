@@ -23,10 +23,6 @@
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-/// The CPU backend has one source of random numbers for all threads: tests that draw hold this.
-#[cfg(test)]
-static RANDOM_NUMBERS: std::sync::Mutex<()> = std::sync::Mutex::new(());
-
 mod checkpoint;
 mod clip;
 mod config;
@@ -37,6 +33,7 @@ mod metrics;
 mod optimizer;
 pub mod plot;
 mod progress;
+mod random;
 mod run;
 mod tensors;
 mod trainer;

@@ -194,7 +194,7 @@ impl ModuleMapper for Step<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::RANDOM_NUMBERS;
+    use crate::random::random_numbers;
     use burn::nn::{Linear, LinearConfig};
     use burn::tensor::Tensor;
 
@@ -216,7 +216,7 @@ mod tests {
         let device = contextlm_device::device("cpu").unwrap().autodiff();
         // An epsilon that shows where it is added, and a decay that shows whom it falls on.
         let config = OptimizerConfig { eps: 0.05, weight_decay: 0.3, ..OptimizerConfig::default() };
-        let guard = RANDOM_NUMBERS.lock().unwrap();
+        let guard = random_numbers();
         let mut model: Linear = LinearConfig::new(1, 2).init(&device);
         let values = |model: &Linear| {
             let [weight, bias] = [model.weight.val().flatten(0, 1), model.bias.as_ref().unwrap().val()];
@@ -254,7 +254,7 @@ mod tests {
 
     fn stack() -> (Stack, Device) {
         let device = contextlm_device::device("cpu").unwrap().autodiff();
-        let _guard = RANDOM_NUMBERS.lock().unwrap();
+        let _guard = random_numbers();
         let linear = || LinearConfig::new(4, 4).init(&device);
         let model = Stack { embedding: linear(), layers: vec![linear(), linear()] };
         numbers(&model); // they are drawn when they are first looked at

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::freeze::freeze;
 use crate::optimizer::{Optimizer, OptimizerState};
+use crate::random::random_numbers;
 use crate::tensors::check_batch;
 use crate::{
     DecayGroups, Evaluation, Metrics, Progress, TrainConfig, TrainError, batch_tensors, clip_grad_norm, decay_groups,
@@ -264,6 +265,7 @@ impl<B: Backbone> Trainer<B> {
         for from in (0..batch.rows).step_by(micro_batch) {
             let to = batch.rows.min(from + micro_batch);
             let part = batch_tensors(batch, from, to, &self.device)?;
+            let _drawing = random_numbers();
             self.device.seed(dropout_seed(self.config.seed, self.progress.step, from));
             let options = LossOptions {
                 documents: part.documents,

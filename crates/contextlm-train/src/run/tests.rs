@@ -6,7 +6,7 @@ use contextlm_data::{Document, PrepareOptions, Tokenizer, prepare};
 use serde_json::Value;
 
 use super::*;
-use crate::{RANDOM_NUMBERS, TrainDtype};
+use crate::TrainDtype;
 
 /// Shards of a text, and a config that trains a small model on them.
 fn config(folder: &Path, out: &str) -> RunConfig {
@@ -81,7 +81,6 @@ const RESUME: RunOptions = RunOptions { resume: true, allow_config_change: false
 
 #[test]
 fn a_run_that_was_stopped_goes_on_as_if_it_had_not_been() {
-    let _guard = RANDOM_NUMBERS.lock();
     let folder = tempfile::tempdir().unwrap();
     // Dropout is 0.1 in GPT-2's config.
     let whole = config(folder.path(), "whole");
@@ -113,7 +112,6 @@ fn a_run_that_was_stopped_goes_on_as_if_it_had_not_been() {
 
 #[test]
 fn the_directory_holds_what_the_run_was() {
-    let _guard = RANDOM_NUMBERS.lock();
     let folder = tempfile::tempdir().unwrap();
     let config = config(folder.path(), "run");
     let summary = train(&config, RunOptions::default(), usize::MAX).unwrap();
@@ -140,7 +138,6 @@ fn what_does_not_fit_is_refused() {
     let mut config = config(folder.path(), "run");
     config.train.tokens = None;
     config.train.steps = Some(2);
-    let _guard = RANDOM_NUMBERS.lock();
     train(&config, RunOptions::default(), usize::MAX).unwrap();
     let error = |config: &RunConfig, options| train(config, options, usize::MAX).unwrap_err().to_string();
     assert!(error(&config, RunOptions::default()).contains("not empty"));
@@ -215,7 +212,6 @@ fn every_key_is_known() {
 
 #[test]
 fn packed_documents_and_bf16_train() {
-    let _guard = RANDOM_NUMBERS.lock();
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(folder.path(), "packed");
     config.data.packing = true;
