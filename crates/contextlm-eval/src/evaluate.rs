@@ -11,7 +11,7 @@ use crate::{Cache, Encoder, EvalError};
 /// How tasks are run.
 #[derive(Debug, Clone)]
 pub struct EvaluateOptions {
-    /// Tokens of a batch, filling included. Results do not depend on it, but for rounding.
+    /// Tokens of a batch, the longest input for every request. Results do not depend on it, but for rounding.
     pub batch_tokens: usize,
     /// Largest number of input tokens; the model's positions if not given.
     pub window: Option<usize>,

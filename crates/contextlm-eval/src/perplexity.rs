@@ -20,7 +20,7 @@ pub struct PerplexityOptions {
     pub window: Option<usize>,
     /// Tokens from one window to the next; the window if not given.
     pub stride: Option<usize>,
-    /// Tokens of a batch, filling included.
+    /// Tokens of a batch, the longest input for every request.
     pub batch_tokens: usize,
 }
 

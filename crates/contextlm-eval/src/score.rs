@@ -45,8 +45,8 @@ impl<'m, B: Backbone> RequestScorer<'m, B> {
         self.window
     }
 
-    /// Batches of at most `batch_tokens` tokens each, filling included, or of one group. A group is requests that
-    /// often begin alike, such as the choices of one question: what all of them begin with is computed once.
+    /// Batches of at most `batch_tokens` tokens each, the longest input for every request, or of one group. A group is
+    /// requests that often begin alike, such as the choices of one question: what all of them begin with is computed once.
     pub fn batches(&self, groups: &[Vec<Request>], batch_tokens: usize) -> Vec<Batch> {
         batch::batches(groups, self.window, batch_tokens)
     }

@@ -39,7 +39,7 @@ pub(crate) struct Args {
     /// GPT-2 and Pythia
     #[arg(long, conflicts_with = "shards")]
     add_special_tokens: bool,
-    /// Tokens of a batch, filling included; the result does not depend on it
+    /// Tokens of a batch, the longest input for every request; the result does not depend on it
     #[arg(long, default_value_t = PerplexityOptions::default().batch_tokens)]
     batch_tokens: usize,
     /// Where to compute: cpu, wgpu, cuda:0, libtorch, as far as they are built in

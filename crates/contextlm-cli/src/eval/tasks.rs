@@ -52,7 +52,7 @@ pub(crate) struct Args {
     /// Draws for the standard errors of perplexities
     #[arg(long, default_value_t = 100_000)]
     bootstrap_iters: usize,
-    /// Tokens of a batch, filling included; results do not depend on it
+    /// Tokens of a batch, the longest input for every request; results do not depend on it
     #[arg(long, default_value_t = EvaluateOptions::default().batch_tokens)]
     batch_tokens: usize,
     /// Where to compute: cpu, wgpu, cuda:0, libtorch, as far as they are built in

@@ -29,16 +29,16 @@ pub(super) fn batches(groups: &[Vec<Request>], window: usize, batch_tokens: usiz
     // Both lengths cost where they differ within a batch; there are more suffixes than prefixes.
     groups.sort_by_key(|group| (group.longest_suffix().div_ceil(8), group.prefix.len(), group.number));
     let mut batches: Vec<Batch> = Vec::new();
-    let (mut prefix, mut suffix, mut suffixes) = (0, 0, 0);
+    let (mut prefix, mut suffix, mut rows) = (0, 0, 0);
     for group in groups.into_iter().rev() {
         prefix = prefix.max(group.prefix.len());
         suffix = suffix.max(group.longest_suffix());
-        suffixes += group.suffixes();
-        let rows = batches.last().map_or(1, |batch| batch.groups.len() + 1);
+        rows += group.rows();
         match batches.last_mut() {
-            Some(batch) if (rows * prefix).max(suffixes * suffix) <= batch_tokens => batch.groups.push(group),
+            // Caches have every row whole.
+            Some(batch) if rows * (prefix + suffix) <= batch_tokens => batch.groups.push(group),
             _ => {
-                (prefix, suffix, suffixes) = (group.prefix.len(), group.longest_suffix(), group.suffixes());
+                (prefix, suffix, rows) = (group.prefix.len(), group.longest_suffix(), group.rows());
                 batches.push(Batch { groups: vec![group] });
             }
         }

@@ -43,8 +43,8 @@ impl Group {
         self.members.iter().map(|member| member.suffix.len()).max().unwrap_or(0)
     }
 
-    /// Requests with a suffix.
-    pub fn suffixes(&self) -> usize {
-        self.members.iter().filter(|member| !member.suffix.is_empty()).count()
+    /// Requests with a suffix, but at least 1 for the prefix.
+    pub fn rows(&self) -> usize {
+        self.members.iter().filter(|member| !member.suffix.is_empty()).count().max(1)
     }
 }

@@ -113,8 +113,8 @@ fn a_batch_holds_its_tokens_and_every_group_is_in_one() {
     for batch in &batches {
         let prefix = batch.groups.iter().map(|group| group.prefix.len()).max().unwrap();
         let suffix = batch.groups.iter().map(|group| group.longest_suffix()).max().unwrap();
-        let suffixes: usize = batch.groups.iter().map(|group| group.suffixes()).sum();
-        assert!(batch.groups.len() == 1 || (prefix * batch.groups.len()).max(suffix * suffixes) <= 60);
+        let rows: usize = batch.groups.iter().map(|group| group.rows()).sum();
+        assert!(batch.groups.len() == 1 || rows * (prefix + suffix) <= 60);
     }
     assert!(batches.len() < groups.len());
 }
@@ -123,7 +123,7 @@ fn a_batch_holds_its_tokens_and_every_group_is_in_one() {
 fn choices_of_one_token_need_one_pass_over_their_context() {
     let groups = groups();
     let group = group::Group::new(0, &groups[0], WINDOW);
-    assert_eq!((group.prefix.len(), group.suffixes()), (1, 0));
+    assert_eq!((group.prefix.len(), group.longest_suffix(), group.rows()), (1, 0, 1));
     let group = group::Group::new(0, &groups[4], WINDOW);
     // Context and "1": what follows the last input is scored, but no input itself.
     assert_eq!((group.prefix.len(), group.longest_suffix()), (10, 2));

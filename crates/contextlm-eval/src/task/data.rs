@@ -36,6 +36,9 @@ impl TaskData {
         if shots > 0 && !task.takes_shots() {
             return Err(EvalError::setting("shots", shots, format!("{} takes none", task.name)));
         }
+        if limit == Some(0) {
+            return Err(EvalError::setting("limit", 0, "must be at least 1"));
+        }
         let path = find(task, &task.files, dir)?;
         let all = questions(task, &path)?;
         let others = match shots > 0 && !task.shots_files.is_empty() {
@@ -162,6 +165,8 @@ mod tests {
         let other = task("shots_files = [\"train.jsonl\"]\nshots_delimiter = \"|\"\n");
         fs::write(folder.path().join("train.jsonl"), LINES[..2].join("\n")).unwrap();
         assert_eq!(contexts(&read(&other, 2)), ["a 1|b 2|a", "a 1|b 2|b", "a 1|b 2|c"]);
+        let none = TaskData::read(&other, folder.path(), Some(0), None).unwrap_err().to_string();
+        assert!(none.contains("limit = 0: must be at least 1"), "{none}");
         for (task, shots) in [(task(""), 3), (other, 3)] {
             let error = TaskData::read(&task, folder.path(), None, Some(shots)).unwrap_err().to_string();
             assert!(error.contains("shots = 3: t has 2 to show"), "{error}");
