@@ -27,6 +27,7 @@
 #[cfg(test)]
 static RANDOM_NUMBERS: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
+mod adamw;
 mod checkpoint;
 mod clip;
 mod config;

@@ -9,6 +9,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::KeyRanges;
+use crate::flex::heads::Heads;
 use crate::flex::math::{exp, max, sum};
 use crate::flex::product::{Matrix, product};
 
@@ -23,42 +24,20 @@ const PARALLEL: usize = 1 << 18;
 
 /// Sizes of one attention: B rows, T queries of H heads, S keys of G heads, Dh wide.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Sizes {
-    pub(super) rows: usize,
-    pub(super) queries: usize,
-    pub(super) keys: usize,
-    pub(super) heads: usize,
-    pub(super) kv_heads: usize,
-    pub(super) width: usize,
+pub(crate) struct Sizes {
+    pub(crate) rows: usize,
+    pub(crate) queries: usize,
+    pub(crate) keys: usize,
+    pub(crate) heads: usize,
+    pub(crate) kv_heads: usize,
+    pub(crate) width: usize,
     /// What scores are multiplied by.
-    pub(super) scale: f32,
+    pub(crate) scale: f32,
 }
 
 impl Sizes {
     fn is_large(&self) -> bool {
         self.rows * self.heads * self.queries * self.keys * self.width > PARALLEL
-    }
-}
-
-/// Queries, keys or values [B, T, H, Dh] in a slice, the dimensions of a head side by side.
-#[derive(Clone, Copy)]
-pub(super) struct Heads<'a> {
-    pub(super) values: &'a [f32],
-    /// Strides of rows, entries and heads.
-    pub(super) strides: [usize; 3],
-}
-
-impl<'a> Heads<'a> {
-    /// Some entries of one head, [entries, Dh].
-    fn matrix(&self, row: usize, head: usize, entries: Range<usize>, width: usize) -> Matrix<'a> {
-        let [row_stride, stride, head_stride] = self.strides;
-        let start = row * row_stride + entries.start * stride + head * head_stride;
-        let count = entries.len();
-        if count == 0 {
-            Matrix::new(&[], 0, width, stride)
-        } else {
-            Matrix::new(&self.values[start..], count, width, stride)
-        }
     }
 }
 
@@ -78,7 +57,7 @@ fn inside(range: &Range<u32>, keys: &Range<usize>) -> Range<usize> {
 }
 
 /// Output [B, T, H*Dh], and the logarithm of every softmax's sum, [B, T, H].
-pub(super) fn forward(sizes: Sizes, q: Heads, k: Heads, v: Heads, ranges: &KeyRanges) -> (Vec<f32>, Vec<f32>) {
+pub(crate) fn forward(sizes: Sizes, q: Heads, k: Heads, v: Heads, ranges: &KeyRanges) -> (Vec<f32>, Vec<f32>) {
     let Sizes { rows, queries, heads, width, .. } = sizes;
     let mut out = vec![0.0; rows * queries * heads * width];
     let mut log_sums = vec![0.0; rows * queries * heads];
@@ -191,14 +170,14 @@ impl WithSimd for Softmax<'_> {
 
 /// What the backward gets from the forward, and the gradient that reaches the output; [B, T, H*Dh], but [B, T, H].
 #[derive(Clone, Copy)]
-pub(super) struct Saved<'a> {
-    pub(super) out: &'a [f32],
-    pub(super) log_sums: &'a [f32],
-    pub(super) upstream: &'a [f32],
+pub(crate) struct Saved<'a> {
+    pub(crate) out: &'a [f32],
+    pub(crate) log_sums: &'a [f32],
+    pub(crate) upstream: &'a [f32],
 }
 
 /// Gradients of q [B, H, T, Dh], k and v [B, G, S, Dh].
-pub(super) fn backward(sizes: Sizes, q: Heads, k: Heads, v: Heads, ranges: &KeyRanges, saved: Saved) -> [Vec<f32>; 3] {
+pub(crate) fn backward(sizes: Sizes, q: Heads, k: Heads, v: Heads, ranges: &KeyRanges, saved: Saved) -> [Vec<f32>; 3] {
     let Sizes { rows, queries, keys, heads, kv_heads, width, .. } = sizes;
     let mut for_q = vec![0.0; rows * heads * queries * width];
     let mut for_k = vec![0.0; rows * kv_heads * keys * width];
