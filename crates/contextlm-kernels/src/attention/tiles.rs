@@ -1,7 +1,9 @@
 //! Attention over slices, in tiles: of the [T, S] scores only one tile exists at a time (arXiv 2205.14135).
 //!
-//! Tiles begin at multiples of their size, and a tile that a query does not attend to leaves its result as it is. So the
-//! result of a query is the same whatever comes after it.
+//! Keys that a query does not attend to have weights of exactly 0 and do not count for its maximum, so what they are does
+//! not change a bit of its result. Tiles begin at multiples of their size: the results at the beginning of a longer
+//! sequence are those of a shorter one, but where tiles have only a few rows or columns, whose products are added up in
+//! another order.
 
 use core::ops::Range;
 
