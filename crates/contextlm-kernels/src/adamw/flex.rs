@@ -1,12 +1,12 @@
 //! The optimizer's step on flex.
 
 use burn::backend::Flex;
-use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::AdamWStep;
 use super::ops::AdamWOps;
 use crate::flex::tensor::{FlexTensor, contiguous, values};
+use crate::flex::vectorised::{Vectorised, vectorised};
 
 /// Elements that a thread does at once.
 const BLOCK: usize = 64 * 1024;
@@ -22,11 +22,11 @@ impl AdamWOps for Flex {
         // Whole buffers, so that the storage is the tensor.
         let [mut x, mut m, mut v] = [x, m, v].map(|tensor| tensor.to_contiguous());
         let gradient = contiguous(gradient);
-        let (arch, factors) = (Arch::new(), Factors::new(step));
+        let factors = Factors::new(step);
         let blocks = x.storage_mut::<f32>().par_chunks_mut(BLOCK).zip(m.storage_mut::<f32>().par_chunks_mut(BLOCK));
         let blocks = blocks.zip(v.storage_mut::<f32>().par_chunks_mut(BLOCK));
         blocks.zip(values(&gradient).par_chunks(BLOCK)).for_each(|(((x, m), v), gradient)| {
-            arch.dispatch(Update { x, m, v, gradient, factors });
+            vectorised(Update { x, m, v, gradient, factors });
         });
         (x, m, v)
     }
@@ -60,11 +60,11 @@ struct Update<'a> {
     factors: Factors,
 }
 
-impl WithSimd for Update<'_> {
+impl Vectorised for Update<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
+    fn run(self) {
         let Self { x, m, v, gradient, factors } = self;
         let Factors { beta_1, beta_2, left: [left_1, left_2], eps, lr, kept } = factors;
         for (((x, m), v), g) in x.iter_mut().zip(m).zip(v).zip(gradient) {

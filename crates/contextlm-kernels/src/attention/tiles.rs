@@ -7,13 +7,13 @@
 
 use core::ops::Range;
 
-use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::KeyRanges;
 use crate::flex::heads::Heads;
 use crate::flex::math::{exp, max, sum};
 use crate::flex::product::{Matrix, product};
+use crate::flex::vectorised::{Vectorised, vectorised};
 
 /// Queries of a tile.
 const QUERIES: usize = 64;
@@ -98,7 +98,7 @@ fn forward_tile(
     log_sums: &mut [f32],
 ) {
     let Sizes { heads, kv_heads, width, scale, .. } = sizes;
-    let (arch, stride) = (Arch::new(), heads * width);
+    let stride = heads * width;
     let count = log_sums.len() / heads;
     let ranges = &ranges[..count];
     let mut scores = vec![0.0; count * KEYS.min(sizes.keys)];
@@ -111,7 +111,7 @@ fn forward_tile(
             let k = k.matrix(row, kv_head, keys.clone(), width);
             product(scores, keys.len(), q, k.transposed(), scale, false);
             let out = &mut out[head * width..];
-            arch.dispatch(Softmax { scores, ranges, keys: &keys, state: &mut state, out, stride, width });
+            vectorised(Softmax { scores, ranges, keys: &keys, state: &mut state, out, stride, width });
             let weights = Matrix::new(scores, count, keys.len(), keys.len());
             product(out, stride, weights, v.matrix(row, kv_head, keys, width), 1.0, index > 0);
         }
@@ -135,11 +135,11 @@ struct Softmax<'a> {
     width: usize,
 }
 
-impl WithSimd for Softmax<'_> {
+impl Vectorised for Softmax<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
+    fn run(self) {
         let Self { scores, ranges, keys, state, out, stride, width } = self;
         for (query, (scores, range)) in scores.chunks_exact_mut(keys.len()).zip(ranges).enumerate() {
             let live = inside(range, keys);
@@ -218,7 +218,7 @@ fn backward_head(
     [for_q, for_k, for_v]: [&mut [f32]; 3],
 ) {
     let Sizes { queries, heads, width, scale, .. } = sizes;
-    let (arch, stride) = (Arch::new(), heads * width);
+    let stride = heads * width;
     let upstream = Heads { values: saved.upstream, strides: [queries * stride, stride, width] };
     let tile = QUERIES.min(queries) * KEYS.min(sizes.keys);
     let (mut weights, mut slopes) = (vec![0.0; tile], vec![0.0; tile]);
@@ -242,7 +242,7 @@ fn backward_head(
             let (k, v) = (k.matrix(row, group, keys.clone(), width), v.matrix(row, group, keys.clone(), width));
             product(weights, size, q, k.transposed(), scale, false);
             product(slopes, size, upstream, v.transposed(), 1.0, false);
-            arch.dispatch(Slopes { weights, slopes, ranges, keys: &keys, of_queries: &of_queries });
+            vectorised(Slopes { weights, slopes, ranges, keys: &keys, of_queries: &of_queries });
             let (weights, slopes) = (Matrix::new(weights, count, size, size), Matrix::new(slopes, count, size, size));
             let at = keys.start * width;
             product(&mut for_v[at..], width, weights.transposed(), upstream, 1.0, true);
@@ -262,11 +262,11 @@ struct Slopes<'a> {
     of_queries: &'a [(f32, f32)],
 }
 
-impl WithSimd for Slopes<'_> {
+impl Vectorised for Slopes<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
+    fn run(self) {
         let Self { weights, slopes, ranges, keys, of_queries } = self;
         let rows = weights.chunks_exact_mut(keys.len()).zip(slopes.chunks_exact_mut(keys.len()));
         for (((weights, slopes), range), (dot, log_sum)) in rows.zip(ranges).zip(of_queries) {
