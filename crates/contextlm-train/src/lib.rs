@@ -26,6 +26,7 @@
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod adamw;
 mod chart;
 mod checkpoint;
 mod clip;
