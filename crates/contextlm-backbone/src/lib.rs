@@ -18,7 +18,7 @@ mod rope_scaling;
 mod spec;
 
 pub use backbone::Backbone;
-pub use contextlm_nn::{BlockConfig, DecodingCache, Init, KvCache, Positions};
+pub use contextlm_nn::{Block, BlockConfig, DecodingCache, Init, KvCache, Positions};
 pub use error::{BackboneError, MAX_LAYERS};
 pub use gpt_neox::{GptNeoX, GptNeoXConfig, RopeParameters};
 pub use gpt2::{Gpt2, Gpt2Config};

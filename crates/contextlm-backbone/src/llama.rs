@@ -351,6 +351,10 @@ impl Backbone for Llama {
         Some(flops(&self.block, attended, self.embed_tokens.lazy_shape().num_elements()))
     }
 
+    fn own_blocks(&self) -> Option<&[Block]> {
+        Some(&self.layers)
+    }
+
     fn tensor_names(&self) -> Option<&'static TensorNames> {
         Some(&NAMES)
     }

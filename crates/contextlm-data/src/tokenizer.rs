@@ -153,6 +153,16 @@ impl Tokenizer {
         Ok(ids)
     }
 
+    /// The ids of a text with the special tokens that the file puts around every text: Llama's begin-of-text id; none of
+    /// GPT-2 and Pythia.
+    ///
+    /// # Errors
+    /// [`DataError::Tokenizer`].
+    pub fn encode_with_special(&self, text: &str) -> Result<Vec<u32>, DataError> {
+        let encoding = guard(|| self.inner.encode_fast(text, true)).map_err(failed)?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
     /// As [`encode`](Self::encode) of each text, on all threads of rayon's pool.
     ///
     /// # Errors

@@ -201,6 +201,24 @@ fn senseless_files_are_errors_and_no_panics() {
 }
 
 #[test]
+fn special_tokens_that_the_file_asks_for_are_put_around_a_text_on_demand_only() {
+    let begin = trained().token_to_id("<|endoftext|>").unwrap();
+    let tokenizer = edited(|file| {
+        let mut json: serde_json::Value = serde_json::from_str(&file).unwrap();
+        json["post_processor"] = serde_json::json!({
+            "type": "TemplateProcessing", "pair": [],
+            "single": [{ "SpecialToken": { "id": "B", "type_id": 0 } }, { "Sequence": { "id": "A", "type_id": 0 } }],
+            "special_tokens": { "B": { "id": "B", "ids": [begin], "tokens": ["<|endoftext|>"] } },
+        });
+        json.to_string()
+    })
+    .unwrap();
+    let plain = tokenizer.encode("the chunk").unwrap();
+    assert_eq!(tokenizer.encode_with_special("the chunk").unwrap(), [vec![begin], plain].concat());
+    assert_eq!(trained().encode_with_special("the chunk").unwrap(), trained().encode("the chunk").unwrap());
+}
+
+#[test]
 fn damaged_files_never_panic() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tokenizer.json");
