@@ -1,7 +1,7 @@
-use burn::tensor::activation::softmax;
 use burn::tensor::{DType, Tensor};
+use contextlm_kernels::attention_with;
 
-use super::{Attention, repeat_heads};
+use super::Attention;
 use crate::{Positions, Rotary, cast};
 
 impl Attention {
@@ -11,14 +11,19 @@ impl Attention {
     /// # Shapes
     /// [B, T, D] to [B, H, T, T]; row t sums to 1 over the entries 0..=t
     pub fn weights(&self, x: Tensor<3>, at: &Positions, rotary: Option<&Rotary>) -> Tensor<4> {
-        let (mut query, mut key, _) = self.project(x);
+        let [rows, length, _] = x.dims();
+        let device = x.device();
+        let [mut query, mut key, value] = self.project(x);
         if let Some(rotary) = rotary {
             query = rotary.rotate(query);
             key = rotary.rotate(key);
         }
-        let key = repeat_heads(key, self.config.heads / self.config.kv_heads);
-        let query = query.mul_scalar(1.0 / (self.config.head_dim as f64).sqrt());
-        let scores = query.matmul(key.swap_dims(2, 3));
-        softmax(cast(scores, DType::F32) + at.bias(), 3)
+        let mut seen = Tensor::zeros([rows, self.config.heads, length, length], &device);
+        let scale = 1.0 / (self.config.head_dim as f64).sqrt();
+        attention_with(query, key, value, at.ranges(), scale, |weights| {
+            seen = cast(weights.clone(), DType::F32);
+            weights
+        });
+        seen
     }
 }
