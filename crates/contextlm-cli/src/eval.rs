@@ -1,5 +1,8 @@
 //! `contextlm eval`: what a model is worth.
 
+mod context;
+mod input;
+mod length;
 mod perplexity;
 mod tasks;
 
@@ -7,7 +10,7 @@ use clap::Subcommand;
 
 use crate::output::Outcome;
 
-/// Evaluates models: perplexity, tasks
+/// Evaluates models: perplexity, tasks, lengths, and what contexts know
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -18,11 +21,15 @@ pub(crate) struct Args {
 enum What {
     Perplexity(perplexity::Args),
     Tasks(tasks::Args),
+    Context(context::Args),
+    Length(length::Args),
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
     match &args.what {
         What::Perplexity(args) => perplexity::run(args),
         What::Tasks(args) => tasks::run(args),
+        What::Context(args) => context::run(args),
+        What::Length(args) => length::run(args),
     }
 }

@@ -204,6 +204,17 @@ impl Tokenizer {
         self.vocab_size
     }
 
+    /// Checks that a model with a vocabulary of `model` tokens can take every token. It may have more: models are padded.
+    ///
+    /// # Errors
+    /// [`DataError::AnotherVocabulary`].
+    pub fn check_vocabulary(&self, model: usize) -> Result<(), DataError> {
+        if self.vocab_size > model {
+            return Err(DataError::AnotherVocabulary { tokenizer: self.vocab_size, model });
+        }
+        Ok(())
+    }
+
     /// SHA-256 of the file that it was read from, in hexadecimal: of `tokenizer.json`, or of `vocab.json` and `merges.txt` one
     /// after the other; of a trained one, of what [`save`](Self::save) would write.
     pub fn sha256(&self) -> &str {

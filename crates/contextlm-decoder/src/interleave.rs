@@ -57,6 +57,12 @@ impl Interleave {
         self.rows.first().map_or(0, Vec::len)
     }
 
+    /// Which entries of the first row are contexts.
+    pub fn contexts(&self) -> Vec<bool> {
+        let first = self.rows.first().map(Vec::as_slice).unwrap_or_default();
+        first.iter().map(|entry| matches!(entry.what, What::Context(_))).collect()
+    }
+
     /// Positions of all entries: attention is causal by their order.
     pub fn positions(&self, device: &Device) -> Positions {
         let shape = [self.rows.len(), self.entries()];
@@ -67,7 +73,8 @@ impl Interleave {
         if self.shared {
             return Positions::with_ids(table(|entry| entry.id), 0);
         }
-        Positions::grouped(table(|entry| entry.id), table(|entry| entry.document))
+        let documents: Vec<i64> = self.rows.iter().flatten().map(|entry| entry.document).collect();
+        Positions::grouped(table(|entry| entry.id), &documents)
     }
 
     /// Puts the contexts between the token states.

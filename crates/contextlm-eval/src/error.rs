@@ -70,6 +70,18 @@ pub enum EvalError {
         /// What is wrong, and what would be accepted.
         reason: String,
     },
+    /// A model is asked what its contexts know, and has none.
+    #[error("the model is {found}: it predicts no contexts; give a ContextLM with source = predicted")]
+    NoContexts {
+        /// What it is.
+        found: &'static str,
+    },
+    /// A chart cannot be drawn.
+    #[error("chart: {reason}")]
+    Chart {
+        /// Why.
+        reason: String,
+    },
     /// A model gives values that are no numbers.
     #[error("a log-probability is {value}: check the weights and the dtype")]
     NotFinite {
