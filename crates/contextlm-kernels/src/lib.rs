@@ -3,9 +3,10 @@
 //! | function | what |
 //! |---|---|
 //! | [`linear_cross_entropy`] | language-model loss from hidden states and head weight, never keeping the logits |
+//! | [`linear`] | linear maps, those of few rows at the speed of the memory |
 //! | [`gelu`] | exact GELU with an exact gradient on every backend |
 //!
-//! Both take and return [`Tensor`](burn::tensor::Tensor)s and run on the backend of their tensors. The Cargo features
+//! They take and return [`Tensor`](burn::tensor::Tensor)s and run on the backend of their tensors. The Cargo features
 //! `flex`, `wgpu`, `cuda`, `cpu` and `libtorch` say for which backends they are compiled; on another one they panic.
 //! Programs turn them on through `contextlm-device`.
 //!
@@ -34,8 +35,10 @@ struct ReadmeExamples;
 
 mod cross_entropy;
 mod gelu;
+mod linear;
 
 pub use cross_entropy::{
     CrossEntropy, CrossEntropyOptions, IGNORE_INDEX, linear_cross_entropy, linear_cross_entropy_parts,
 };
 pub use gelu::gelu;
+pub use linear::linear;

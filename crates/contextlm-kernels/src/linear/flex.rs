@@ -1,0 +1,62 @@
+//! From flex's tensors to slices and back.
+
+use burn::backend::Flex;
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Element, TensorMetadata};
+use burn::tensor::{DType, TensorData};
+use half::{bf16, f16};
+
+use super::few_rows::{Order, Stored, product};
+
+/// Above it the tiled products of burn are faster.
+const FEW: usize = 8;
+
+/// x W + b if there are few rows and the weight lies in one of the two orders.
+pub(super) fn few_rows(
+    x: &FloatTensor<Flex>,
+    weight: &FloatTensor<Flex>,
+    bias: Option<&FloatTensor<Flex>>,
+) -> Option<FloatTensor<Flex>> {
+    match weight.dtype() {
+        DType::F32 => few_rows_of::<f32>(x, weight, bias),
+        DType::BF16 => few_rows_of::<bf16>(x, weight, bias),
+        DType::F16 => few_rows_of::<f16>(x, weight, bias),
+        _ => None,
+    }
+}
+
+fn few_rows_of<E: Stored + Element + bytemuck::Pod>(
+    x: &FloatTensor<Flex>,
+    weight: &FloatTensor<Flex>,
+    bias: Option<&FloatTensor<Flex>>,
+) -> Option<FloatTensor<Flex>> {
+    let [inputs, outputs] = weight.shape().dims();
+    let mut shape = x.shape();
+    let rows = shape.num_elements() / inputs.max(1);
+    if !(1..=FEW).contains(&rows) || inputs == 0 || outputs == 0 || x.dtype() != weight.dtype() {
+        return None;
+    }
+    let order = match *weight.layout().strides() {
+        [stride, 1] if stride >= outputs as isize => Order::Inputs(stride as usize),
+        [1, stride] if stride >= inputs as isize => Order::Outputs(stride as usize),
+        _ => return None,
+    };
+    let wide = |tensor: &FloatTensor<Flex>| {
+        let mut room = Vec::new();
+        tensor.to_contiguous().as_slice::<E>().map(|values| E::widen(values, &mut room).to_vec())
+    };
+    let x = wide(x)?;
+    let weight = &weight.storage::<E>()[weight.layout().start_offset()..];
+    let mut out = product(&x, weight, order, rows, outputs);
+    if let Some(bias) = bias {
+        let bias = wide(bias)?;
+        for out in out.chunks_exact_mut(outputs) {
+            out.iter_mut().zip(&bias).for_each(|(out, bias)| *out += bias);
+        }
+    }
+    let last = shape.rank() - 1;
+    shape[last] = outputs;
+    let data = TensorData::new(out, shape);
+    Some(Flex::float_from_data(data.convert::<E>(), &Default::default()))
+}
