@@ -3,7 +3,8 @@
 //! Every line of stdin asks for one measurement, answered by one line of JSON:
 //! - `generate MODEL PROMPT NEW`: greedy generation of NEW tokens behind a prompt of PROMPT tokens; MODEL is `plain`, the
 //!   backbone, or `context`, a ContextLM of its size with default settings;
-//! - `bandwidth`: how fast memory is read.
+//! - `bandwidth`: how fast memory is read;
+//! - `context`: the context settings.
 
 use std::error::Error;
 use std::io::{BufRead, Write};
@@ -46,12 +47,17 @@ fn run() -> Result<(), Box<dyn Error>> {
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         let answer = match *line.split_whitespace().collect::<Vec<_>>() {
+            ["context"] => json!(context.settings()),
             ["bandwidth"] => json!({ "bytes_per_second": bandwidth() }),
             ["generate", model, prompt, new] => {
                 let model = if model == "plain" { &plain } else { &context };
                 generate(model, prompt.parse()?, new.parse()?, &device)?
             }
-            _ => return Err(format!("{line}: must be `bandwidth` or `generate plain|context PROMPT NEW`").into()),
+            _ => {
+                return Err(
+                    format!("{line}: must be `bandwidth`, `context` or `generate plain|context PROMPT NEW`").into()
+                );
+            }
         };
         println!("{answer}");
         std::io::stdout().flush()?;

@@ -59,6 +59,11 @@ fn inspect_counts_without_weights() {
     assert_eq!((&chosen["context"]["chunk_size"], &chosen["context"]["fusion"]), (&json!(8), &json!("concat")));
     assert!(flops(&chosen, "context") < flops(&default, "context"));
 
+    // Keys and values of 768 dimensions in f32: of 12 blocks a token, of two predictor blocks a chunk.
+    let cache = &default["cache_bytes"];
+    assert_eq!((&cache["per_token"], &cache["per_chunk"]), (&json!(12 * 6144), &json!(2 * 6144)));
+    assert_eq!(plain["cache_bytes"]["per_chunk"], 0);
+
     let from_file = json_of(&["inspect", "--model", text(&fixture("contextlm/neox_defaults"))]);
     assert_eq!(from_file["context"]["fusion"], "normed_add");
     let shown = String::from_utf8(contextlm(&["inspect", "--preset", "gpt2"]).stdout).unwrap();

@@ -23,12 +23,13 @@ fn letters(tokens: &[u32]) -> Result<String, String> {
     tokens.iter().map(|&token| char::from_u32('a' as u32 + token).ok_or("no letter".to_string())).collect()
 }
 
+/// Greedy tokens of the full pass. The choices have to be clear, so that rounding cannot change them.
 fn greedy(model: &ContextLm, prompt: &[u32], new: usize) -> Vec<u32> {
     let mut tokens = prompt.to_vec();
     for _ in 0..new {
         let last = full(model, &tokens).pop().unwrap();
-        let best = (0..last.len()).max_by(|&a, &b| last[a].total_cmp(&last[b])).unwrap();
-        tokens.push(best as u32);
+        assert!(is_clear(&last));
+        tokens.push(first_choice(&last).0 as u32);
     }
     tokens.split_off(prompt.len())
 }

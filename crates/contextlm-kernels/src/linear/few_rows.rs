@@ -50,8 +50,10 @@ pub(super) enum Order {
 const INPUTS: usize = 8;
 /// Outputs whose weights stay in the first cache while several rows of x meet them.
 const TILE: usize = 1024;
-/// Weights of one task: enough that a thread does not wait for the next one.
-const TASK: usize = 128 * 1024;
+/// Weights of one task, at most: enough that a thread does not wait for the next one.
+const TASK: usize = 256 * 1024;
+/// Tasks come in multiples of this, so that two or four threads end together.
+const TASKS: usize = 4;
 
 /// x W for x [rows, inputs] without gaps, as [rows, outputs].
 ///
@@ -64,11 +66,16 @@ pub(super) fn product<E: Stored>(x: &[f32], weight: &[E], order: Order, rows: us
     }
 }
 
+/// Number of tasks for that many weights; one if threads would cost more than they save.
+fn tasks(weights: usize) -> usize {
+    if weights <= TASK / TASKS { 1 } else { weights.div_ceil(TASK).next_multiple_of(TASKS) }
+}
+
 /// A task is a run of inputs with all their weights, one piece of memory. It has sums of its own, which are added up in
 /// the end.
 fn by_inputs<E: Stored>(x: &[f32], weight: &[E], stride: usize, rows: usize, outputs: usize) -> Vec<f32> {
     let (arch, inputs, size) = (Arch::new(), x.len() / rows, rows * outputs);
-    let part = (TASK / outputs / INPUTS).max(1) * INPUTS;
+    let part = inputs.div_ceil(tasks(inputs * outputs)).next_multiple_of(INPUTS);
     let run = |(task, sums): (usize, &mut [f32])| {
         let range = task * part..inputs.min((task + 1) * part);
         arch.dispatch(AddInputs { x, weight, stride, sums, inputs, outputs, range });
@@ -149,7 +156,7 @@ fn add<S: Simd>(simd: S, sums: &mut [f32], factors: [f32; INPUTS], weights: [&[f
 /// A task is a run of outputs with all their weights, one piece of memory.
 fn by_outputs<E: Stored>(x: &[f32], weight: &[E], stride: usize, rows: usize, outputs: usize) -> Vec<f32> {
     let (arch, inputs) = (Arch::new(), x.len() / rows);
-    let part = (TASK / inputs).max(1);
+    let part = outputs.div_ceil(tasks(inputs * outputs));
     let run = |(task, products): (usize, &mut [f32])| {
         let weight = &weight[task * part * stride..];
         arch.dispatch(MultiplyOutputs { x, weight, stride, products, rows });

@@ -3,6 +3,7 @@
 
 mod cross_entropy;
 mod gelu;
+mod linear;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
