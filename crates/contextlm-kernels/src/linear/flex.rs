@@ -4,7 +4,7 @@ use burn::backend::Flex;
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Element, TensorMetadata};
-use burn::tensor::{DType, TensorData};
+use burn::tensor::{DType, Shape, TensorData};
 use half::{bf16, f16};
 
 use super::few_rows::{Order, Stored, product};
@@ -42,21 +42,17 @@ fn few_rows_of<E: Stored + Element + bytemuck::Pod>(
         [1, stride] if stride >= inputs as isize => Order::Outputs(stride as usize),
         _ => return None,
     };
-    let wide = |tensor: &FloatTensor<Flex>| {
-        let mut room = Vec::new();
-        tensor.to_contiguous().as_slice::<E>().map(|values| E::widen(values, &mut room).to_vec())
-    };
-    let x = wide(x)?;
+    let x = x.to_contiguous();
+    let mut room = Vec::new();
+    let x = E::widen(x.as_slice::<E>()?, &mut room);
     let weight = &weight.storage::<E>()[weight.layout().start_offset()..];
-    let mut out = product(&x, weight, order, rows, outputs);
-    if let Some(bias) = bias {
-        let bias = wide(bias)?;
-        for out in out.chunks_exact_mut(outputs) {
-            out.iter_mut().zip(&bias).for_each(|(out, bias)| *out += bias);
-        }
-    }
+    let out = product(x, weight, order, rows, outputs);
     let last = shape.rank() - 1;
     shape[last] = outputs;
-    let data = TensorData::new(out, shape);
-    Some(Flex::float_from_data(data.convert::<E>(), &Default::default()))
+    let out = Flex::float_from_data(TensorData::new(out, shape.clone()).convert::<E>(), &Default::default());
+    let Some(bias) = bias else { return Some(out) };
+    // Rounded before the bias and after it, as burn does for many rows.
+    let mut beside = Shape::from(vec![1; last + 1]);
+    beside[last] = outputs;
+    Some(Flex::float_add(out, Flex::float_reshape(bias.clone(), beside)))
 }

@@ -17,7 +17,7 @@ fn expected(x: &Tensor<2>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> Vec<
 
 /// Sizes around those of vectors, groups, tiles and tasks; the last ones are several tasks.
 const SIZES: [[usize; 2]; 9] =
-    [[1, 1], [7, 5], [8, 16], [9, 33], [17, 1], [1, 40], [64, 1100], [300, 1500], [1500, 300]];
+    [[1, 3], [7, 5], [8, 16], [9, 33], [17, 2], [1, 40], [64, 1100], [300, 1500], [1500, 300]];
 
 #[test]
 fn few_rows_and_many_in_both_orders() {
