@@ -67,7 +67,8 @@ impl Interleave {
         if self.shared {
             return Positions::with_ids(table(|entry| entry.id), 0);
         }
-        Positions::grouped(table(|entry| entry.id), table(|entry| entry.document))
+        let documents: Vec<i64> = self.rows.iter().flatten().map(|entry| entry.document).collect();
+        Positions::grouped(table(|entry| entry.id), &documents)
     }
 
     /// Puts the contexts between the token states.

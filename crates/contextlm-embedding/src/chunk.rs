@@ -120,10 +120,7 @@ impl ChunkGrid {
                 let ids = Tensor::<1, Int>::arange(0..self.chunks as i64, device).mul_scalar(self.chunk_size as i64);
                 Positions::with_ids(ids.unsqueeze::<2>(), 0)
             }
-            Some(packed) => {
-                let shape = [packed.rows, self.chunks];
-                Positions::grouped(table(&packed.ids, shape, device), table(&packed.numbers, shape, device))
-            }
+            Some(packed) => Positions::grouped(table(&packed.ids, [packed.rows, self.chunks], device), &packed.numbers),
         }
     }
 

@@ -33,12 +33,22 @@
 #[doc = include_str!("../README.md")]
 struct ReadmeExamples;
 
+mod attention;
 mod cross_entropy;
+#[cfg(feature = "flex")]
+mod flex;
+mod fused;
 mod gelu;
 mod linear;
+mod norm;
+mod swiglu;
 
+pub use attention::{KeyRanges, attention, attention_with};
 pub use cross_entropy::{
     CrossEntropy, CrossEntropyOptions, IGNORE_INDEX, linear_cross_entropy, linear_cross_entropy_parts,
 };
-pub use gelu::gelu;
+pub use fused::{fused, set_fused};
+pub use gelu::{gelu, gelu_tanh};
 pub use linear::linear;
+pub use norm::{layer_norm, rms_norm};
+pub use swiglu::swiglu;

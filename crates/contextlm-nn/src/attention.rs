@@ -1,9 +1,9 @@
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Linear};
-use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor};
+use contextlm_kernels::{attention, attention_with};
 
-use crate::{Init, KvCache, Positions, Rotary, apply, cast, in_f32, linear};
+use crate::{Init, KvCache, Positions, Rotary, apply, cast, linear};
 
 /// How a model stores its query, key and value projections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,30 +108,30 @@ impl Attention {
         rotary: Option<&Rotary>,
         cache: Option<&mut KvCache>,
     ) -> Tensor<3> {
-        let ([rows, length, _], dtype) = (x.dims(), x.dtype());
-        let AttentionConfig { heads, kv_heads, head_dim, .. } = self.config;
-
-        let (mut query, mut key, mut value) = self.project(x); // [B, H, T, Dh], twice [B, G, T, Dh]
+        let (dtype, device) = (x.dtype(), x.device());
+        let (mut query, mut key, mut value) = self.project(x); // [B, T, H, Dh], twice [B, T, G, Dh]
         if let Some(rotary) = rotary {
             query = rotary.rotate(query);
             key = rotary.rotate(key);
         }
         if let Some(cache) = cache {
-            (key, value) = cache.append(key, value, at.counts());
+            let (keys, values) = cache.append(key.swap_dims(1, 2), value.swap_dims(1, 2), at.counts());
+            (key, value) = (keys.swap_dims(1, 2), values.swap_dims(1, 2)); // [B, S, G, Dh]
         }
-        let (key, value) = (repeat_heads(key, heads / kv_heads), repeat_heads(value, heads / kv_heads));
-
-        let query = query.mul_scalar(1.0 / (head_dim as f64).sqrt());
-        let scores = query.matmul(key.swap_dims(2, 3)); // [B, H, T, S]
-        let weights = self.dropout.forward(in_f32(scores, |scores| softmax(scores + at.bias(), 3)));
-        let mixed = weights.matmul(value).swap_dims(1, 2).reshape([rows, length, heads * head_dim]);
+        let scale = 1.0 / (self.config.head_dim as f64).sqrt();
+        let mixed = if self.config.dropout > 0.0 && device.is_autodiff() {
+            attention_with(query, key, value, at.ranges(), scale, |weights| self.dropout.forward(weights))
+        } else {
+            attention(query, key, value, at.ranges(), scale)
+        };
         cast(apply(&self.output, mixed), dtype)
     }
 
+    /// Queries [B, T, H, Dh], keys and values [B, T, G, Dh].
     fn project(&self, x: Tensor<3>) -> (Tensor<4>, Tensor<4>, Tensor<4>) {
         let [rows, length, _] = x.dims();
         let AttentionConfig { heads, kv_heads, head_dim, layout, .. } = self.config;
-        let split = |x: Tensor<3>, heads: usize| x.reshape([rows, length, heads, head_dim]).swap_dims(1, 2);
+        let split = |x: Tensor<3>, heads: usize| x.reshape([rows, length, heads, head_dim]);
         match &self.qkv {
             QueryKeyValue::Separate(maps) => (
                 split(apply(&maps.query, x.clone()), heads),
@@ -139,7 +139,7 @@ impl Attention {
                 split(apply(&maps.value, x), kv_heads),
             ),
             QueryKeyValue::Fused(map) if layout == QkvLayout::PerHead => {
-                let all = apply(map, x).reshape([rows, length, heads, 3 * head_dim]).swap_dims(1, 2);
+                let all = apply(map, x).reshape([rows, length, heads, 3 * head_dim]);
                 let part = |i: usize| all.clone().narrow(3, i * head_dim, head_dim);
                 (part(0), part(1), part(2))
             }
@@ -154,13 +154,4 @@ impl Attention {
             }
         }
     }
-}
-
-/// Every key-value head `times` over, so that query head h meets key-value head h / times.
-fn repeat_heads(x: Tensor<4>, times: usize) -> Tensor<4> {
-    if times == 1 {
-        return x;
-    }
-    let [rows, heads, length, width] = x.dims();
-    x.unsqueeze_dim::<5>(2).expand([rows, heads, times, length, width]).reshape([rows, heads * times, length, width])
 }

@@ -1,8 +1,7 @@
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::activation::{gelu_approximate, silu};
 use burn::tensor::{Device, Tensor};
-use contextlm_kernels::gelu;
+use contextlm_kernels::{gelu, gelu_tanh, swiglu};
 
 use crate::{Init, apply, cast, linear};
 
@@ -67,12 +66,12 @@ impl Mlp {
     /// [B, T, D] to [B, T, D]
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let dtype = x.dtype();
-        let gate = self.gate.as_ref().map(|gate| silu(apply(gate, x.clone())));
+        let gate = self.gate.as_ref().map(|gate| apply(gate, x.clone()));
         let up = apply(&self.up, x);
         let inner = match (self.kind, gate) {
             (MlpKind::Gelu, _) => gelu(up),
-            (MlpKind::GeluTanh, _) => gelu_approximate(up),
-            (MlpKind::SwiGlu, Some(gate)) => gate * up,
+            (MlpKind::GeluTanh, _) => gelu_tanh(up),
+            (MlpKind::SwiGlu, Some(gate)) => swiglu(gate, up),
             (MlpKind::SwiGlu, None) => up,
         };
         cast(apply(&self.down, inner), dtype)

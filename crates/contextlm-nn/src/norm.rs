@@ -1,6 +1,6 @@
 use burn::module::{Module, Param};
-use burn::tensor::module::layer_norm;
 use burn::tensor::{DType, Device, Tensor};
+use contextlm_kernels::{layer_norm, rms_norm};
 use serde::{Deserialize, Serialize};
 
 use crate::{Init, cast, in_f32};
@@ -62,12 +62,9 @@ impl Norm {
     pub fn forward<const R: usize>(&self, x: Tensor<R>) -> Tensor<R> {
         let weight = cast(self.weight.val(), DType::F32);
         let bias = self.bias.as_ref().map(|bias| cast(bias.val(), DType::F32));
-        in_f32(x, |x| match self.config.kind {
-            NormKind::Layer => layer_norm(x, weight, bias, self.config.eps),
-            NormKind::Rms => {
-                let mean_square = x.clone().square().mean_dim(R - 1);
-                x * (mean_square + self.config.eps).sqrt().recip() * weight.unsqueeze()
-            }
+        in_f32(x, |x| match bias {
+            Some(bias) => layer_norm(x, weight, bias, self.config.eps),
+            None => rms_norm(x, weight, self.config.eps),
         })
     }
 }

@@ -1,10 +1,9 @@
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use std::ops::Range;
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use contextlm_kernels::KeyRanges;
 
 use crate::Documents;
-
-/// Added to the score of an entry that may not be attended to. `exp` of it is exactly 0 in f32 and bf16, and
-/// unlike an infinity it can be written in every shader language.
-const MASKED: f32 = -1e30;
 
 /// What a block needs to know of its entries beside their states: position ids and who may attend to whom.
 ///
@@ -12,7 +11,7 @@ const MASKED: f32 = -1e30;
 #[derive(Debug, Clone)]
 pub struct Positions {
     ids: Tensor<2, Int>,
-    bias: Tensor<4>,
+    ranges: KeyRanges,
     documents: Option<Documents>,
     counts: Option<Vec<usize>>,
 }
@@ -35,8 +34,7 @@ impl Positions {
     /// `ids`: [B, T], or [1, T] where all rows agree
     pub fn with_ids(ids: Tensor<2, Int>, past: usize) -> Self {
         let [_, length] = ids.dims();
-        let bias = as_bias(later(past, length, &ids.device()).unsqueeze::<4>());
-        Self { ids, bias, documents: None, counts: None }
+        Self { ids, ranges: KeyRanges::causal(past, length), documents: None, counts: None }
     }
 
     /// Entries that follow cached ones, of rows that may differ: row r has `past[r]` entries already and gets one for
@@ -56,13 +54,11 @@ impl Positions {
             Tensor::<2, Int>::from_data(TensorData::new(values, [rows, length]), device)
         };
         let total = past.iter().zip(&counts).map(|(past, count)| past + count).max().unwrap_or(0);
-        let shape = [rows, length, total];
         // Entry s of a row is attended to by those at its own place and after it.
-        let from = table(&|row, t| (past[row] + t) as i64).unsqueeze_dim::<3>(2).expand(shape);
-        let to = Tensor::<1, Int>::arange(0..total as i64, device).unsqueeze::<3>().expand(shape);
+        let of_row = |row: usize| (0..length).map(|t| 0..total.min(past[row] + t + 1)).collect();
         Self {
             ids: table(&|row, t| ids[row].get(t).copied().unwrap_or(0)),
-            bias: as_bias(to.greater(from).unsqueeze_dim::<4>(1)),
+            ranges: KeyRanges::new((0..rows).map(of_row).collect(), total),
             documents: None,
             counts: Some(counts),
         }
@@ -80,23 +76,28 @@ impl Positions {
             }
         }
         let ids = Tensor::from_data(TensorData::new(ids, [rows, length]), device);
-        let numbers = Tensor::from_data(TensorData::new(numbers, [rows, length]), device);
-        Self { documents: Some(documents), ..Self::grouped(ids, numbers) }
+        Self { documents: Some(documents), ..Self::grouped(ids, &numbers) }
     }
 
-    /// Entries with position ids and document numbers of their own.
+    /// Entries with position ids of their own, and a document number for each of them, row after row: a document begins
+    /// where the number changes.
     ///
     /// # Shapes
-    /// `ids`, `documents`: [B, T]
-    pub fn grouped(ids: Tensor<2, Int>, documents: Tensor<2, Int>) -> Self {
-        let [rows, length] = ids.dims();
-        let other = documents
-            .clone()
-            .unsqueeze_dim::<3>(2)
-            .expand([rows, length, length])
-            .not_equal(documents.unsqueeze_dim::<3>(1).expand([rows, length, length]));
-        let later = later(0, length, &ids.device()).unsqueeze::<3>().expand([rows, length, length]);
-        Self { bias: as_bias(other.bool_or(later).unsqueeze_dim::<4>(1)), ids, documents: None, counts: None }
+    /// `ids`: [B, T]; `documents`: B*T numbers
+    pub fn grouped(ids: Tensor<2, Int>, documents: &[i64]) -> Self {
+        let [_, length] = ids.dims();
+        let of_row = |numbers: &[i64]| -> Vec<Range<usize>> {
+            let mut start = 0;
+            let range = |t: usize| {
+                if t > 0 && numbers[t] != numbers[t - 1] {
+                    start = t;
+                }
+                start..t + 1
+            };
+            (0..length).map(range).collect()
+        };
+        let ranges = KeyRanges::new(documents.chunks_exact(length.max(1)).map(of_row).collect(), length);
+        Self { ids, ranges, documents: None, counts: None }
     }
 
     /// Position ids, [B, T], or [1, T] where all rows agree.
@@ -104,10 +105,15 @@ impl Positions {
         self.ids.clone()
     }
 
+    /// The entries that each entry attends to, of B rows, or of one where all rows agree.
+    pub fn ranges(&self) -> &KeyRanges {
+        &self.ranges
+    }
+
     /// What is added to attention scores: 0 where entry t may attend to entry s, -1e30 elsewhere.
     /// [B, 1, T, S], or [1, 1, T, S] where all rows agree.
     pub fn bias(&self) -> Tensor<4> {
-        self.bias.clone()
+        self.ranges.bias(&self.ids.device())
     }
 
     /// The documents of a packed batch.
@@ -125,16 +131,4 @@ impl Positions {
     pub fn length(&self) -> usize {
         self.ids.dims()[1]
     }
-}
-
-/// Where the entry attended to comes after the one that attends, [T, past + T].
-fn later(past: usize, length: usize, device: &Device) -> Tensor<2, Bool> {
-    let total = past + length;
-    let from = Tensor::<1, Int>::arange(past as i64..total as i64, device).unsqueeze_dim::<2>(1);
-    let to = Tensor::<1, Int>::arange(0..total as i64, device).unsqueeze_dim::<2>(0);
-    to.expand([length, total]).greater(from.expand([length, total]))
-}
-
-fn as_bias(masked: Tensor<4, Bool>) -> Tensor<4> {
-    masked.float().mul_scalar(MASKED)
 }

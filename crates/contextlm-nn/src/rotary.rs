@@ -44,9 +44,9 @@ impl RotaryConfig {
     pub fn angles(&self, ids: Tensor<2, Int>) -> Rotary {
         let frequencies: Vec<f32> = self.frequencies().map(|frequency| frequency as f32).collect();
         let frequencies = Tensor::<1>::from_floats(frequencies.as_slice(), &ids.device());
-        // [B, 1, T, half], the same for every head
-        let angles = ids.float().unsqueeze_dims::<4>(&[1, 3]) * frequencies.unsqueeze::<4>();
-        let angles = Tensor::cat(vec![angles.clone(), angles], 3); // [B, 1, T, dimensions]
+        // [B, T, 1, half], the same for every head
+        let angles = ids.float().unsqueeze_dims::<4>(&[2, 3]) * frequencies.unsqueeze::<4>();
+        let angles = Tensor::cat(vec![angles.clone(), angles], 3); // [B, T, 1, dimensions]
         Rotary { cos: angles.clone().cos(), sin: angles.sin(), dimensions: self.dimensions }
     }
 
@@ -73,7 +73,7 @@ impl Rotary {
     /// Rotates queries or keys by their positions.
     ///
     /// # Shapes
-    /// [B, H, T, Dh] to the same
+    /// [B, T, H, Dh] to the same
     pub fn rotate(&self, x: Tensor<4>) -> Tensor<4> {
         let [.., width] = x.dims();
         if self.dimensions == width {

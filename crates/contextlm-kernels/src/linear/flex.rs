@@ -2,22 +2,18 @@
 
 use burn::backend::Flex;
 use burn::backend::ops::FloatTensorOps;
-use burn::backend::tensor::FloatTensor;
 use burn::backend::{Element, TensorMetadata};
 use burn::tensor::{DType, Shape, TensorData};
 use half::{bf16, f16};
 
 use super::few_rows::{Order, Stored, product};
+use crate::flex::tensor::FlexTensor;
 
 /// Above it the tiled products of burn are faster.
 const FEW: usize = 8;
 
 /// x W + b if there are few rows and the weight lies in one of the two orders.
-pub(super) fn few_rows(
-    x: &FloatTensor<Flex>,
-    weight: &FloatTensor<Flex>,
-    bias: Option<&FloatTensor<Flex>>,
-) -> Option<FloatTensor<Flex>> {
+pub(super) fn few_rows(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor>) -> Option<FlexTensor> {
     match weight.dtype() {
         DType::F32 => few_rows_of::<f32>(x, weight, bias),
         DType::BF16 => few_rows_of::<bf16>(x, weight, bias),
@@ -27,10 +23,10 @@ pub(super) fn few_rows(
 }
 
 fn few_rows_of<E: Stored + Element + bytemuck::Pod>(
-    x: &FloatTensor<Flex>,
-    weight: &FloatTensor<Flex>,
-    bias: Option<&FloatTensor<Flex>>,
-) -> Option<FloatTensor<Flex>> {
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    bias: Option<&FlexTensor>,
+) -> Option<FlexTensor> {
     let [inputs, outputs] = weight.shape().dims();
     let mut shape = x.shape();
     let rows = shape.num_elements() / inputs.max(1);

@@ -1,9 +1,12 @@
 //! Values and gradients of the operations on flex.
 #![allow(clippy::unwrap_used)]
 
+mod activations;
+mod attention;
 mod cross_entropy;
 mod gelu;
 mod linear;
+mod norm;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
@@ -37,4 +40,19 @@ fn assert_close(what: &str, actual: &[f64], expected: &[f64], tolerance: f64) {
         let limit = tolerance * (e.abs() + largest);
         assert!((a - e).abs() <= limit, "{what}[{index}]: {a} instead of {e}, off by {:e}", (a - e).abs());
     }
+}
+
+/// Autodiff devices of this build.
+fn devices() -> Vec<Device> {
+    vec![Device::flex().autodiff()]
+}
+
+/// The difference within `tolerance` of what is expected, as L2 norms.
+fn assert_near(what: &str, actual: &[f64], expected: &[f64], tolerance: f64) {
+    assert_eq!(actual.len(), expected.len(), "{what}: length");
+    assert!(actual.iter().all(|value| value.is_finite()), "{what}: not finite");
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
+    let difference = norm(&mut actual.iter().zip(expected).map(|(a, e)| a - e));
+    let limit = tolerance * norm(&mut expected.iter().copied());
+    assert!(difference <= limit, "{what}: differs by {difference:.2e}, allowed {limit:.2e}");
 }

@@ -1,0 +1,93 @@
+//! Causal attention.
+
+mod backward;
+#[cfg(feature = "flex")]
+mod flex;
+mod ops;
+mod ranges;
+#[cfg(feature = "flex")]
+mod tiles;
+
+use burn::backend::Dispatch;
+use burn::tensor::activation::softmax;
+use burn::tensor::{DType, Tensor};
+use ops::AttentionOps;
+pub use ranges::KeyRanges;
+
+use crate::fused;
+
+/// `softmax(q k^T scale) v` for every head, each query attending to its keys of `ranges` only. Query head h has the keys
+/// and values of head h / (H / G).
+///
+/// On flex and in f32 it is one operation that goes over the scores in tiles, forward and backward, and keeps the inputs,
+/// the output and one number for each query. Elsewhere it is [`attention_with`].
+///
+/// # Shapes
+/// - q: [B, T, H, Dh]
+/// - k, v: [B, S, G, Dh], where G divides H
+/// - ranges: T queries and S keys, of one row or of B
+/// - returns [B, T, H*Dh]
+///
+/// # Panics
+/// If the shapes do not fit together.
+pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, ranges: &KeyRanges, scale: f64) -> Tensor<3> {
+    check(&q, &k, &v, ranges);
+    if !fused() || !has_kernel(&[&q, &k, &v]) {
+        return attention_with(q, k, v, ranges, scale, |weights| weights);
+    }
+    let (q, k, v) = (q.into_dispatch(), k.into_dispatch(), v.into_dispatch());
+    Tensor::from_dispatch(Dispatch::fused_attention(q, k, v, ranges.clone(), scale))
+}
+
+/// [`attention`] of burn's own operations, with `change` of the weights [B, H, T, S] before they meet the values: dropout.
+///
+/// # Panics
+/// As [`attention`].
+pub fn attention_with(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    ranges: &KeyRanges,
+    scale: f64,
+    change: impl FnOnce(Tensor<4>) -> Tensor<4>,
+) -> Tensor<3> {
+    check(&q, &k, &v, ranges);
+    let ([rows, length, heads, width], [_, _, kv_heads, _]) = (q.dims(), k.dims());
+    let dtype = q.dtype();
+    let as_heads = |x: Tensor<4>| repeat_heads(x.swap_dims(1, 2), heads / kv_heads);
+    let (q, k, v) = (q.swap_dims(1, 2).mul_scalar(scale), as_heads(k), as_heads(v));
+    let scores = q.matmul(k.swap_dims(2, 3)); // [B, H, T, S]
+    // The softmax in f32, whatever the type of the products.
+    let cast = |x: Tensor<4>, dtype: DType| if x.dtype() == dtype { x } else { x.cast(dtype) };
+    let bias = ranges.bias(&scores.device());
+    let weights = change(cast(softmax(cast(scores, DType::F32) + bias, 3), dtype));
+    weights.matmul(v).swap_dims(1, 2).reshape([rows, length, heads * width])
+}
+
+/// Every key-value head `times` over, so that query head h meets key-value head h / times.
+fn repeat_heads(x: Tensor<4>, times: usize) -> Tensor<4> {
+    if times == 1 {
+        return x;
+    }
+    let [rows, heads, length, width] = x.dims();
+    x.unsqueeze_dim::<5>(2).expand([rows, heads, times, length, width]).reshape([rows, heads * times, length, width])
+}
+
+/// Whether there is a fast body for these tensors.
+fn has_kernel(tensors: &[&Tensor<4>]) -> bool {
+    #[cfg(feature = "flex")]
+    let on_flex = |tensor: &Tensor<4>| tensor.device().without_autodiff() == burn::tensor::Device::flex();
+    #[cfg(not(feature = "flex"))]
+    let on_flex = |_: &Tensor<4>| false;
+    tensors.iter().all(|tensor| tensor.dtype() == DType::F32 && on_flex(tensor))
+}
+
+fn check(q: &Tensor<4>, k: &Tensor<4>, v: &Tensor<4>, ranges: &KeyRanges) {
+    let ([rows, queries, heads, width], [_, keys, kv_heads, _]) = (q.dims(), k.dims());
+    assert_eq!(k.dims(), [rows, keys, kv_heads, width], "k does not fit q of {:?}", q.dims());
+    assert_eq!(v.dims(), k.dims(), "v must be of the shape of k");
+    assert!(kv_heads > 0 && heads.is_multiple_of(kv_heads), "{kv_heads} key heads must divide {heads} heads");
+    let (of_queries, of_keys, of_rows) = (ranges.queries(), ranges.keys(), ranges.rows());
+    assert_eq!((of_queries, of_keys), (queries, keys), "the ranges are of other queries and keys");
+    assert!(of_rows == 1 || of_rows == rows, "ranges of {of_rows} rows for {rows}");
+}

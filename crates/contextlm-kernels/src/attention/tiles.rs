@@ -1,0 +1,303 @@
+//! Attention over slices, in tiles: of the [T, S] scores only one tile exists at a time (arXiv 2205.14135).
+//!
+//! Tiles begin at multiples of their size, and a tile that a query does not attend to leaves its result as it is. So the
+//! result of a query is the same whatever comes after it.
+
+use core::ops::Range;
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::KeyRanges;
+use crate::flex::math::{exp, max, sum};
+use crate::flex::product::{Matrix, product};
+
+/// Queries of a tile.
+const QUERIES: usize = 64;
+
+/// Keys of a tile: with the queries 64 KiB of scores, a part of the second cache.
+const KEYS: usize = 256;
+
+/// Multiplications from which on several threads share the work.
+const PARALLEL: usize = 1 << 18;
+
+/// Sizes of one attention: B rows, T queries of H heads, S keys of G heads, Dh wide.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sizes {
+    pub(super) rows: usize,
+    pub(super) queries: usize,
+    pub(super) keys: usize,
+    pub(super) heads: usize,
+    pub(super) kv_heads: usize,
+    pub(super) width: usize,
+    /// What scores are multiplied by.
+    pub(super) scale: f32,
+}
+
+impl Sizes {
+    fn is_large(&self) -> bool {
+        self.rows * self.heads * self.queries * self.keys * self.width > PARALLEL
+    }
+}
+
+/// Queries, keys or values [B, T, H, Dh] in a slice, the dimensions of a head side by side.
+#[derive(Clone, Copy)]
+pub(super) struct Heads<'a> {
+    pub(super) values: &'a [f32],
+    /// Strides of rows, entries and heads.
+    pub(super) strides: [usize; 3],
+}
+
+impl<'a> Heads<'a> {
+    /// Some entries of one head, [entries, Dh].
+    fn matrix(&self, row: usize, head: usize, entries: Range<usize>, width: usize) -> Matrix<'a> {
+        let [row_stride, stride, head_stride] = self.strides;
+        let start = row * row_stride + entries.start * stride + head * head_stride;
+        let count = entries.len();
+        if count == 0 {
+            Matrix::new(&[], 0, width, stride)
+        } else {
+            Matrix::new(&self.values[start..], count, width, stride)
+        }
+    }
+}
+
+/// The first and last key that some of these queries attend to, and tiles of keys in between.
+fn tiles(ranges: &[Range<u32>]) -> impl Iterator<Item = Range<usize>> + use<> {
+    let first = ranges.iter().map(|range| range.start as usize).min().unwrap_or(0);
+    let end = ranges.iter().map(|range| range.end as usize).max().unwrap_or(0);
+    (first / KEYS * KEYS..end).step_by(KEYS).map(move |start| start.max(first)..end.min(start + KEYS))
+}
+
+/// Where the keys `range` are in the tile `keys`.
+#[inline(always)]
+fn inside(range: &Range<u32>, keys: &Range<usize>) -> Range<usize> {
+    let start = (range.start as usize).clamp(keys.start, keys.end);
+    let end = (range.end as usize).clamp(start, keys.end);
+    start - keys.start..end - keys.start
+}
+
+/// Output [B, T, H*Dh], and the logarithm of every softmax's sum, [B, T, H].
+pub(super) fn forward(sizes: Sizes, q: Heads, k: Heads, v: Heads, ranges: &KeyRanges) -> (Vec<f32>, Vec<f32>) {
+    let Sizes { rows, queries, heads, width, .. } = sizes;
+    let mut out = vec![0.0; rows * queries * heads * width];
+    let mut log_sums = vec![0.0; rows * queries * heads];
+    if out.is_empty() {
+        return (out, log_sums);
+    }
+    let of_row = |(row, (out, log_sums)): (usize, (&mut [f32], &mut [f32]))| {
+        let of_tile = |(tile, (out, log_sums)): (usize, (&mut [f32], &mut [f32]))| {
+            let start = tile * QUERIES;
+            forward_tile(sizes, [q, k, v], row, start, &ranges.of_row(row)[start..], out, log_sums);
+        };
+        let (out_tile, sums_tile) = (QUERIES * heads * width, QUERIES * heads);
+        if sizes.is_large() {
+            out.par_chunks_mut(out_tile).zip(log_sums.par_chunks_mut(sums_tile)).enumerate().for_each(of_tile);
+        } else {
+            out.chunks_mut(out_tile).zip(log_sums.chunks_mut(sums_tile)).enumerate().for_each(of_tile);
+        }
+    };
+    let (out_row, sums_row) = (queries * heads * width, queries * heads);
+    if sizes.is_large() {
+        out.par_chunks_mut(out_row).zip(log_sums.par_chunks_mut(sums_row)).enumerate().for_each(of_row);
+    } else {
+        out.chunks_mut(out_row).zip(log_sums.chunks_mut(sums_row)).enumerate().for_each(of_row);
+    }
+    (out, log_sums)
+}
+
+/// The queries of a row from `start` on that `out` [n, H*Dh] has room for.
+fn forward_tile(
+    sizes: Sizes,
+    [q, k, v]: [Heads; 3],
+    row: usize,
+    start: usize,
+    ranges: &[Range<u32>],
+    out: &mut [f32],
+    log_sums: &mut [f32],
+) {
+    let Sizes { heads, kv_heads, width, scale, .. } = sizes;
+    let (arch, stride) = (Arch::new(), heads * width);
+    let count = log_sums.len() / heads;
+    let ranges = &ranges[..count];
+    let mut scores = vec![0.0; count * KEYS.min(sizes.keys)];
+    for head in 0..heads {
+        let kv_head = head / (heads / kv_heads);
+        let q = q.matrix(row, head, start..start + count, width);
+        let mut state = [(f32::NEG_INFINITY, 0.0); QUERIES];
+        for (index, keys) in tiles(ranges).enumerate() {
+            let scores = &mut scores[..count * keys.len()];
+            let k = k.matrix(row, kv_head, keys.clone(), width);
+            product(scores, keys.len(), q, k.transposed(), scale, false);
+            let out = &mut out[head * width..];
+            arch.dispatch(Softmax { scores, ranges, keys: &keys, state: &mut state, out, stride, width });
+            let weights = Matrix::new(scores, count, keys.len(), keys.len());
+            product(out, stride, weights, v.matrix(row, kv_head, keys, width), 1.0, index > 0);
+        }
+        for (query, (most, sum)) in state.into_iter().enumerate().take(count) {
+            out[query * stride + head * width..][..width].iter_mut().for_each(|value| *value /= sum);
+            log_sums[query * heads + head] = most + sum.ln();
+        }
+    }
+}
+
+/// Scores of a tile become exp(score - largest so far), 0 outside of the range; what has been added up so far is
+/// brought to the new largest score.
+struct Softmax<'a> {
+    scores: &'a mut [f32],
+    ranges: &'a [Range<u32>],
+    keys: &'a Range<usize>,
+    /// Largest score, and sum of the exponentials, of every query.
+    state: &'a mut [(f32, f32)],
+    out: &'a mut [f32],
+    stride: usize,
+    width: usize,
+}
+
+impl WithSimd for Softmax<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { scores, ranges, keys, state, out, stride, width } = self;
+        for (query, (scores, range)) in scores.chunks_exact_mut(keys.len()).zip(ranges).enumerate() {
+            let live = inside(range, keys);
+            let (before, after) = (live.start, live.end);
+            let (most, total) = &mut state[query];
+            let now = max(&scores[live.clone()]);
+            let now = if *most > now { *most } else { now };
+            let kept = if *most == f32::NEG_INFINITY { 0.0 } else { exp(*most - now) };
+            scores[..before].fill(0.0);
+            scores[after..].fill(0.0);
+            let live = &mut scores[live];
+            for score in live.iter_mut() {
+                *score = exp(*score - now);
+            }
+            *total = *total * kept
+                + sum(
+                    live.len(),
+                    #[inline(always)]
+                    |i| live[i],
+                );
+            *most = now;
+            if kept != 1.0 {
+                for value in &mut out[query * stride..][..width] {
+                    *value *= kept;
+                }
+            }
+        }
+    }
+}
+
+/// What the backward gets from the forward, and the gradient that reaches the output; [B, T, H*Dh], but [B, T, H].
+#[derive(Clone, Copy)]
+pub(super) struct Saved<'a> {
+    pub(super) out: &'a [f32],
+    pub(super) log_sums: &'a [f32],
+    pub(super) upstream: &'a [f32],
+}
+
+/// Gradients of q [B, H, T, Dh], k and v [B, G, S, Dh].
+pub(super) fn backward(sizes: Sizes, q: Heads, k: Heads, v: Heads, ranges: &KeyRanges, saved: Saved) -> [Vec<f32>; 3] {
+    let Sizes { rows, queries, keys, heads, kv_heads, width, .. } = sizes;
+    let mut for_q = vec![0.0; rows * heads * queries * width];
+    let mut for_k = vec![0.0; rows * kv_heads * keys * width];
+    let mut for_v = for_k.clone();
+    if for_q.is_empty() {
+        return [for_q, for_k, for_v];
+    }
+    let of_group = |(index, ((for_q, for_k), for_v)): (usize, ((&mut [f32], &mut [f32]), &mut [f32]))| {
+        let (row, group) = (index / kv_heads, index % kv_heads);
+        for (number, for_q) in for_q.chunks_exact_mut(queries * width).enumerate() {
+            let head = group * (heads / kv_heads) + number;
+            backward_head(sizes, [q, k, v], [row, head, group], ranges.of_row(row), saved, [for_q, for_k, for_v]);
+        }
+    };
+    let (q_part, k_part) = (heads / kv_heads * queries * width, keys * width);
+    if sizes.is_large() {
+        let q = for_q.par_chunks_mut(q_part);
+        q.zip(for_k.par_chunks_mut(k_part)).zip(for_v.par_chunks_mut(k_part)).enumerate().for_each(of_group);
+    } else {
+        let q = for_q.chunks_mut(q_part);
+        q.zip(for_k.chunks_mut(k_part)).zip(for_v.chunks_mut(k_part)).enumerate().for_each(of_group);
+    }
+    [for_q, for_k, for_v]
+}
+
+/// One query head: its gradient [T, Dh], and what it adds to those of its keys and values [S, Dh].
+///
+/// With weights P, d = upstream and D = sum(d * out) of every query: for v P^T d, for the scores S' = P (d v^T - D), for
+/// q scale S' k, for k scale S'^T q. P is computed again from the scores and the logarithm of their sum.
+fn backward_head(
+    sizes: Sizes,
+    [q, k, v]: [Heads; 3],
+    [row, head, group]: [usize; 3],
+    ranges: &[Range<u32>],
+    saved: Saved,
+    [for_q, for_k, for_v]: [&mut [f32]; 3],
+) {
+    let Sizes { queries, heads, width, scale, .. } = sizes;
+    let (arch, stride) = (Arch::new(), heads * width);
+    let upstream = Heads { values: saved.upstream, strides: [queries * stride, stride, width] };
+    let tile = QUERIES.min(queries) * KEYS.min(sizes.keys);
+    let (mut weights, mut slopes) = (vec![0.0; tile], vec![0.0; tile]);
+    for start in (0..queries).step_by(QUERIES) {
+        let count = QUERIES.min(queries - start);
+        let ranges = &ranges[start..start + count];
+        let first = (row * queries + start) * stride + head * width;
+        let mut of_queries = [(0.0, 0.0); QUERIES];
+        for (query, (dot, log_sum)) in of_queries.iter_mut().enumerate().take(count) {
+            let at = first + query * stride;
+            let (out, upstream) = (&saved.out[at..at + width], &saved.upstream[at..at + width]);
+            *dot = sum(width, |i| out[i] * upstream[i]);
+            *log_sum = saved.log_sums[(row * queries + start + query) * heads + head];
+        }
+        let q = q.matrix(row, head, start..start + count, width);
+        let upstream = upstream.matrix(row, head, start..start + count, width);
+        let for_q = &mut for_q[start * width..];
+        for (index, keys) in tiles(ranges).enumerate() {
+            let size = keys.len();
+            let (weights, slopes) = (&mut weights[..count * size], &mut slopes[..count * size]);
+            let (k, v) = (k.matrix(row, group, keys.clone(), width), v.matrix(row, group, keys.clone(), width));
+            product(weights, size, q, k.transposed(), scale, false);
+            product(slopes, size, upstream, v.transposed(), 1.0, false);
+            arch.dispatch(Slopes { weights, slopes, ranges, keys: &keys, of_queries: &of_queries });
+            let (weights, slopes) = (Matrix::new(weights, count, size, size), Matrix::new(slopes, count, size, size));
+            let at = keys.start * width;
+            product(&mut for_v[at..], width, weights.transposed(), upstream, 1.0, true);
+            product(&mut for_k[at..], width, slopes.transposed(), q, scale, true);
+            product(for_q, width, slopes, k, scale, index > 0);
+        }
+    }
+}
+
+/// Scores of a tile become the softmax's weights, and upstream v^T becomes the gradient of the scores.
+struct Slopes<'a> {
+    weights: &'a mut [f32],
+    slopes: &'a mut [f32],
+    ranges: &'a [Range<u32>],
+    keys: &'a Range<usize>,
+    /// D and the logarithm of the sum.
+    of_queries: &'a [(f32, f32)],
+}
+
+impl WithSimd for Slopes<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { weights, slopes, ranges, keys, of_queries } = self;
+        let rows = weights.chunks_exact_mut(keys.len()).zip(slopes.chunks_exact_mut(keys.len()));
+        for (((weights, slopes), range), (dot, log_sum)) in rows.zip(ranges).zip(of_queries) {
+            let live = inside(range, keys);
+            for outside in [0..live.start, live.end..keys.len()] {
+                weights[outside.clone()].fill(0.0);
+                slopes[outside].fill(0.0);
+            }
+            for (weight, slope) in weights[live.clone()].iter_mut().zip(&mut slopes[live]) {
+                *weight = exp(*weight - log_sum);
+                *slope = *weight * (*slope - dot);
+            }
+        }
+    }
+}

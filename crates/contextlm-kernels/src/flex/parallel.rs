@@ -1,0 +1,98 @@
+//! Work on blocks of the output, on all threads and with the widest vectors that the processor has.
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+/// Elements of a block: enough that a thread does not wait for the next one, few enough to stay in the second cache.
+const BLOCK: usize = 16 * 1024;
+
+/// Rows of a block whose rows have this width. It depends on nothing else, so that what is summed over the rows of a
+/// block is the same with any number of threads.
+pub(crate) fn rows_of_block(width: usize) -> usize {
+    (BLOCK / width.max(1)).max(1)
+}
+
+/// Work on one block, which is compiled for every kind of processor; the kind is found out at run time.
+///
+/// What it calls must be inlined into it, closures with `#[inline(always)]` too: what is not is compiled for the oldest
+/// processors only. A generic closure in between is one call too many, hence the fields.
+struct Block<'a, F> {
+    work: &'a F,
+    number: usize,
+    out: &'a mut [f32],
+}
+
+impl<R, F: Fn(usize, &mut [f32]) -> R> WithSimd for Block<'_, F> {
+    type Output = R;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> R {
+        (*self.work)(self.number, self.out)
+    }
+}
+
+/// Cuts `out` into blocks, calls `work` with the number and the values of each, and returns what it returns, in order.
+#[inline(always)]
+pub(crate) fn blocks<R: Send>(out: &mut [f32], block: usize, work: impl Fn(usize, &mut [f32]) -> R + Sync) -> Vec<R> {
+    let arch = Arch::new();
+    let run = |(number, out): (usize, &mut [f32])| arch.dispatch(Block { work: &work, number, out });
+    if out.len() <= BLOCK.min(block) {
+        out.chunks_mut(block).enumerate().map(run).collect()
+    } else {
+        out.par_chunks_mut(block).enumerate().map(run).collect()
+    }
+}
+
+/// `value` of every element.
+#[inline(always)]
+pub(crate) fn map(x: &[f32], value: impl Fn(f32) -> f32 + Sync) -> Vec<f32> {
+    let mut out = vec![0.0; x.len()];
+    blocks(
+        &mut out,
+        BLOCK,
+        #[inline(always)]
+        |number, out| {
+            let x = &x[number * BLOCK..][..out.len()];
+            for (out, &x) in out.iter_mut().zip(x) {
+                *out = value(x);
+            }
+        },
+    );
+    out
+}
+
+/// `value` of every element of two inputs of one length.
+#[inline(always)]
+pub(crate) fn map2(x: &[f32], y: &[f32], value: impl Fn(f32, f32) -> f32 + Sync) -> Vec<f32> {
+    let mut out = vec![0.0; x.len()];
+    blocks(
+        &mut out,
+        BLOCK,
+        #[inline(always)]
+        |number, out| {
+            let (x, y) = (&x[number * BLOCK..][..out.len()], &y[number * BLOCK..][..out.len()]);
+            for ((out, &x), &y) in out.iter_mut().zip(x).zip(y) {
+                *out = value(x, y);
+            }
+        },
+    );
+    out
+}
+
+/// `value` of every element of three inputs of one length.
+#[inline(always)]
+pub(crate) fn map3(x: [&[f32]; 3], value: impl Fn(f32, f32, f32) -> f32 + Sync) -> Vec<f32> {
+    let mut out = vec![0.0; x[0].len()];
+    blocks(
+        &mut out,
+        BLOCK,
+        #[inline(always)]
+        |number, out| {
+            let [x, y, z] = [x[0], x[1], x[2]].map(|x| &x[number * BLOCK..][..out.len()]);
+            for (((out, &x), &y), &z) in out.iter_mut().zip(x).zip(y).zip(z) {
+                *out = value(x, y, z);
+            }
+        },
+    );
+    out
+}
