@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
@@ -273,6 +274,42 @@ fn generate_continues_a_prompt() {
     assert!(error.contains("tokenizer.json"), "{error}");
     let long = "one ".repeat(100);
     assert!(fails(&["generate", "--model", dir, "--prompt", &long], 1).contains("64"));
+}
+
+/// A prompt on stdin, a stop string that ends within the text, and windows: the model has 64 positions, rotary ones.
+#[test]
+fn generate_stops_slides_and_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = with_tokenizer(folder.path());
+    let base = ["generate", "--model", text(&dir), "--ignore-end"];
+    let with = |more: &[&'static str]| json_of(&[&base, &["--prompt", "one two"], more].concat());
+    let greedy = with(&["--max-new-tokens", "12"]);
+
+    let mut child = Command::new(env!("CARGO_BIN_EXE_contextlm"))
+        .args([&base[..], &["--max-new-tokens", "12", "--json"]].concat())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"one two").unwrap();
+    let piped = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    let piped: Value = serde_json::from_str(piped.lines().last().unwrap()).unwrap();
+    assert_eq!(piped["text"], greedy["text"]);
+
+    let all = greedy["text"].as_str().unwrap();
+    let stop: String = all.chars().skip(3).take(2).collect();
+    let args = [&base[..], &["--prompt", "one two", "--max-new-tokens", "12", "--stop", &stop]].concat();
+    let stopped = json_of(&args);
+    assert_eq!(stopped["text"].as_str().unwrap(), &all[..all.find(&stop).unwrap()]);
+    assert_eq!(stopped["finish"], "stop_string");
+
+    let count = |json: &Value| json["tokens"].as_array().unwrap().len();
+    let ended = with(&["--max-new-tokens", "100"]);
+    assert!(count(&ended) < 64 && ended["finish"] == "window");
+    for option in [&["--slide", "32"][..], &["--allow-longer"]] {
+        let longer = with(&[&["--max-new-tokens", "100"], option].concat());
+        assert_eq!((count(&longer), &longer["finish"]), (100, &json!("length")), "{option:?}");
+    }
 }
 
 #[test]
