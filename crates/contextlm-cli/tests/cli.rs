@@ -282,7 +282,7 @@ fn generate_stops_slides_and_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let dir = with_tokenizer(folder.path());
     let base = ["generate", "--model", text(&dir), "--ignore-end"];
-    let with = |more: &[&'static str]| json_of(&[&base, &["--prompt", "one two"], more].concat());
+    let with = |more: &[&'static str]| json_of(&[&base[..], &["--prompt", "one two"], more].concat());
     let greedy = with(&["--max-new-tokens", "12"]);
 
     let mut child = Command::new(env!("CARGO_BIN_EXE_contextlm"))
