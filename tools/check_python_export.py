@@ -6,10 +6,12 @@
 
 Exports every model directory below the folder, with the Python code where it is a ContextLM, loads it with
 `AutoModelForCausalLM`, compares the log-probabilities of a few tokens with those of `contextlm score`, and lets `generate`
-write a few. Exits with 1 at the first difference.
+write a few; some of them also in shards, in bf16 and in f16. Then writes a ContextLM of every fusion with every pooling in
+three families with the PyTorch reference, and compares what both make of it. Exits with 1 at the first difference.
 """
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
@@ -18,7 +20,11 @@ from pathlib import Path
 
 import torch
 import transformers
+import write_contextlm_fixtures as fixtures
 from transformers import AutoModelForCausalLM
+
+FUSIONS = ["add", "normed_add", "gated_add", "projected_add", "concat", "interleave"]
+POOLINGS = ["mean", "last", "first", "max", "learned"]
 
 
 def ours(program, *words):
@@ -28,11 +34,19 @@ def ours(program, *words):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def check(program, source, scratch):
+def compare(program, folder, tokens, logprobs):
+    found = ours(program, "score", "--model", folder, "--tokens", " ".join(map(str, tokens[0].tolist())))
+    difference = (logprobs - torch.tensor(found["logprobs"])).abs().max().item()
+    if not difference < 1e-4:
+        sys.exit(f"{folder.name}: log-probabilities differ by {difference}")
+    return difference
+
+
+def check(program, source, scratch, *how):
     config = json.loads((source / "config.json").read_text())
     contextlm = config["model_type"] == "contextlm"
-    folder = Path(scratch) / source.name
-    ours(program, "export", "--from", source, "--out", folder, *(["--with-python"] if contextlm else []))
+    folder = Path(scratch) / (source.name + "".join(how).replace("-", "_"))
+    ours(program, "export", "--from", source, "--out", folder, *(["--with-python"] if contextlm else []), *how)
 
     model, report = AutoModelForCausalLM.from_pretrained(
         folder, trust_remote_code=contextlm, output_loading_info=True, torch_dtype=torch.float32
@@ -45,14 +59,24 @@ def check(program, source, scratch):
     tokens = torch.randint(vocabulary, (1, 10), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         logprobs = model(tokens).logits.log_softmax(-1)[0, :-1].gather(1, tokens[0, 1:, None])[:, 0]
-    found = ours(program, "score", "--model", folder, "--tokens", " ".join(map(str, tokens[0].tolist())))
-    difference = (logprobs - torch.tensor(found["logprobs"])).abs().max().item()
-    if not difference < 1e-4:
-        sys.exit(f"{source.name}: log-probabilities differ by {difference}")
+    difference = compare(program, folder, tokens, logprobs)
     written = model.generate(tokens[:, :5], max_new_tokens=5, do_sample=False, use_cache=False, pad_token_id=0)
     if written.shape[1] <= 5:
         sys.exit(f"{source.name}: generate has written nothing")
     return difference
+
+
+def check_combination(program, scratch, number, family, fusion, pooling):
+    folder = Path(scratch) / f"{family.__name__}_{fusion}_{pooling}"
+    # Of 12 tokens, chunks of 3 leave none over and chunks of 5 do; a fusion with a pooling has both, in different families.
+    chunk_size = 3 if (number + number // 30) % 2 else 5
+    context = dict(fusion=fusion, pooling=pooling, chunk_size=chunk_size)
+    torch.manual_seed(number)
+    model = fixtures.write_model(folder, family(), context)
+    tokens = torch.randint(fixtures.VOCABULARY, (1, 12))
+    with torch.no_grad():
+        logprobs = model(tokens).logits.log_softmax(-1)[0, :-1].gather(1, tokens[0, 1:, None])[:, 0]
+    return compare(program, folder, tokens, logprobs)
 
 
 def main():
@@ -69,7 +93,14 @@ def main():
         sys.exit(f"{args.models}: no model directory below it")
     with tempfile.TemporaryDirectory() as scratch:
         worst = max(check(program, source, scratch) for source in sources)
-    print(f"{len(sources)} models: log-probabilities differ by at most {worst:.1e}, and generate runs")
+        print(f"{len(sources)} models: log-probabilities differ by at most {worst:.1e}, and generate runs")
+        some = [args.models / name for name in ("gpt2", "neox", "llama", "contextlm/neox_defaults")]
+        ways = [("--max-shard-bytes", "4000"), ("--dtype", "bf16"), ("--dtype", "f16")]
+        worst = max(check(program, source, scratch, *way) for source in some for way in ways)
+        print(f"{len(some)} models in shards, in bf16 and in f16: at most {worst:.1e}")
+        combinations = list(itertools.product((fixtures.gpt2, fixtures.neox, fixtures.llama), FUSIONS, POOLINGS))
+        worst = max(check_combination(program, scratch, number, *each) for number, each in enumerate(combinations))
+        print(f"{len(combinations)} ContextLMs of every fusion and pooling: at most {worst:.1e}")
 
 
 if __name__ == "__main__":

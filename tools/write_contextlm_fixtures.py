@@ -112,7 +112,8 @@ CASES = {
 }
 
 
-def write(folder: Path, tokens: int, backbone: dict, context: dict):
+def write_model(folder: Path, backbone: dict, context: dict):
+    """A model directory with every parameter random; the model is given back."""
     folder.mkdir(parents=True, exist_ok=True)
     config = dict(model_type="contextlm", architectures=["ContextLMForCausalLM"], backbone=backbone, context=context)
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
@@ -121,11 +122,16 @@ def write(folder: Path, tokens: int, backbone: dict, context: dict):
         for name, parameter in model.named_parameters():
             norm = ("ln_" in name or "norm" in name) and name.endswith("weight")
             parameter.normal_(1.0 if norm else 0.0, 0.2)
+    save_file({name: value.detach() for name, value in model.named_parameters()}, folder / "model.safetensors")
+    return model
+
+
+def write(folder: Path, tokens: int, backbone: dict, context: dict):
+    model = write_model(folder, backbone, context)
     tokens = torch.randint(VOCABULARY, (2, tokens))
     output = model(tokens, labels=tokens)
     output.loss.backward()
     parameters = dict(model.named_parameters())
-    save_file({name: value.detach() for name, value in parameters.items()}, folder / "model.safetensors")
     expected = {"tokens": tokens.to(torch.int32), "logits": output.logits.detach(), "loss": output.loss.detach().reshape(1)}
     for name, parameter in parameters.items():
         gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad

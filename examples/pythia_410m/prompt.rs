@@ -35,11 +35,8 @@ impl Prompt {
     /// Checks that the model can take the tokens.
     pub(crate) fn check(&self, model: &ContextLm, new_tokens: usize) -> Result<(), Box<dyn Error>> {
         let spec = model.backbone.spec();
-        if self.known() > spec.vocabulary {
-            let (known, vocabulary) = (self.known(), spec.vocabulary);
-            return Err(
-                format!("tokenizer.json: {known} tokens, but the model has {vocabulary}; is it its own?").into()
-            );
+        if let Some(tokenizer) = &self.tokenizer {
+            tokenizer.check_vocabulary(spec.vocabulary)?;
         }
         let length = self.tokens.len();
         if length < 2 {

@@ -43,17 +43,21 @@ fn check(name: &str) {
 
 #[test]
 fn gpt_2() {
-    check("gpt2");
+    for name in ["gpt2", "gpt2_odd_head", "v5_gpt2"] {
+        check(name);
+    }
 }
 
 #[test]
 fn gpt_neox() {
-    check("neox");
+    for name in ["neox", "neox_serial", "neox_tied", "v5_neox"] {
+        check(name);
+    }
 }
 
 #[test]
 fn llama_family() {
-    for name in ["llama", "llama_biased", "mistral", "qwen2"] {
+    for name in ["llama", "llama_biased", "llama_scaled", "mistral", "qwen2", "v5_llama", "v5_mistral", "v5_qwen2"] {
         check(name);
     }
 }

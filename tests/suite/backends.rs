@@ -88,6 +88,16 @@ fn llama_family() {
     check(llama());
 }
 
+/// Which kernels run, and what is fused into them, must not depend on contexts that have no weight yet.
+#[test]
+fn a_retrofitted_model_starts_as_the_original() {
+    for (name, device) in devices() {
+        for backbone in [gpt2(), neox(), llama()] {
+            crate::retrofit::check(backbone, &device, None, &name);
+        }
+    }
+}
+
 /// The loss of many rows, in more than one slice of them.
 #[test]
 fn a_loss_in_slices() {

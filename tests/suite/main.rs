@@ -2,10 +2,13 @@
 #![allow(clippy::unwrap_used)]
 
 mod adamw;
+mod attention_weights;
 mod backends;
 mod causality;
 mod choices;
 mod config;
+mod contexts;
+mod contexts_matter;
 mod counts;
 mod custom;
 mod determinism;
@@ -14,6 +17,7 @@ mod generation;
 mod gradients;
 mod init;
 mod latent;
+mod lengths;
 mod plain;
 mod position_rule;
 mod precision;

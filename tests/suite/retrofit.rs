@@ -1,30 +1,63 @@
 //! A plain model that becomes a ContextLM.
 
 use burn::optim::{GradientsParams, SgdConfig};
-use contextlm_core::{ContextConfig, ContextLm, ContextLmConfig, ContextLmError, FusionKind, Source};
+use burn::tensor::Device;
+use contextlm_core::{
+    BackboneConfig, ContextConfig, ContextLm, ContextLmConfig, ContextLmError, FloatDType, FusionKind, Source,
+};
+use contextlm_generate::{Beyond, DecoderState};
 use contextlm_tests::{FUSIONS, VOCABULARY, backbones, cpu, gradients, ids, norm, parameters, tokens, values};
 
-fn logits(model: &ContextLm) -> Vec<f32> {
-    values(model.forward(ids(&tokens(2, 11, VOCABULARY, 51), 2, &cpu())))
+/// What a model computes in each of the ways that there are: logits at once, the loss, and logits by way of caches, a
+/// prompt first and then token by token.
+fn computed(model: &ContextLm, device: &Device) -> [Vec<f32>; 3] {
+    let (input, target) = (tokens(2, 11, VOCABULARY, 51), tokens(2, 11, VOCABULARY, 54));
+    let row: Vec<u32> = input[..11].iter().map(|&token| token as u32).collect();
+    let mut state = DecoderState::new(model, 1, row.len(), Beyond::Stop, device).unwrap();
+    assert!(!state.recomputes());
+    let mut cached = values(state.feed_all(&[&row[..5]]).unwrap());
+    for token in row[5..].chunks(1) {
+        cached.extend(values(state.feed(&[token]).unwrap()));
+    }
+    let (input, target) = (ids(&input, 2, device), ids(&target, 2, device));
+    [values(model.forward(input.clone())), values(model.loss(input, target)), cached]
+}
+
+/// Asserts for every fusion that a retrofitted model computes the same bits as the plain one, where it says that it does,
+/// and others elsewhere.
+pub(crate) fn check(backbone: BackboneConfig, device: &Device, dtype: Option<FloatDType>, what: &str) {
+    let in_type = |model: ContextLm| dtype.map_or(model.clone(), |dtype| model.cast(dtype));
+    let plain = ContextLmConfig::new(backbone).init_seeded(7, device).unwrap();
+    let expected = computed(&in_type(plain.clone()), device);
+    for fusion in FUSIONS {
+        for (gate_init, source) in [(0.0, Source::Predicted), (0.5, Source::Predicted), (0.5, Source::Constant)] {
+            let context = ContextConfig { fusion, gate_init, source, ..ContextConfig::default() };
+            let what = format!("{what}, {fusion:?} {gate_init} {source:?}");
+            let starts_equal = context.starts_equal();
+            let model = ContextLm::retrofit(plain.clone(), context, 3, device).unwrap();
+            let found = computed(&in_type(model.clone()), device);
+            for (found, expected) in found.iter().zip(&expected) {
+                assert_eq!(found == expected, starts_equal, "{what}");
+            }
+            let backbone: Vec<_> =
+                parameters(&model).into_iter().filter(|(path, _)| path.starts_with("backbone.")).collect();
+            assert!(backbone == parameters(&plain), "{what}");
+        }
+    }
 }
 
 #[test]
 fn a_retrofitted_model_starts_as_the_original() {
-    let device = cpu();
     for backbone in backbones() {
-        let plain = ContextLmConfig::new(backbone).init_seeded(7, &device).unwrap();
-        let expected = logits(&plain);
-        for fusion in FUSIONS {
-            for (gate_init, source) in [(0.0, Source::Predicted), (0.5, Source::Predicted), (0.5, Source::Constant)] {
-                let context = ContextConfig { fusion, gate_init, source, ..ContextConfig::default() };
-                let starts_equal = context.starts_equal();
-                let model = ContextLm::retrofit(plain.clone(), context, 3, &device).unwrap();
-                assert_eq!(logits(&model) == expected, starts_equal, "{fusion:?} {gate_init} {source:?}");
-                let backbone: Vec<_> =
-                    parameters(&model).into_iter().filter(|(path, _)| path.starts_with("backbone.")).collect();
-                assert!(backbone == parameters(&plain), "{fusion:?}");
-            }
-        }
+        check(backbone, &cpu(), None, "cpu");
+    }
+}
+
+/// `concat` maps the token state, which is f32, by a matrix of these.
+#[test]
+fn a_retrofitted_model_starts_as_the_original_in_halves() {
+    for (backbone, dtype) in backbones().into_iter().zip([FloatDType::BF16, FloatDType::F16, FloatDType::BF16]) {
+        check(backbone, &cpu(), Some(dtype), &format!("cpu, {dtype:?}"));
     }
 }
 

@@ -2,7 +2,7 @@ use std::ops::Range;
 
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Device, Int, Tensor};
-use contextlm_nn::{DecodingCache, Positions};
+use contextlm_nn::{Block, DecodingCache, Positions};
 
 use crate::{BackboneFlops, BackboneSpec, TensorNames};
 
@@ -86,6 +86,11 @@ pub trait Backbone: Module + ModuleDisplay {
     /// Arithmetic for one token that attends to `attended` entries, if it is known.
     fn flops(&self, attended: usize) -> Option<BackboneFlops> {
         let _ = attended;
+        None
+    }
+
+    /// All blocks in order, where they are our own [`Block`]s: for who looks inside, such as attention maps.
+    fn own_blocks(&self) -> Option<&[Block]> {
         None
     }
 

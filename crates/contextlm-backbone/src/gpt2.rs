@@ -250,6 +250,10 @@ impl Backbone for Gpt2 {
         Some(flops(&self.block, attended, self.wte.lazy_shape().num_elements()))
     }
 
+    fn own_blocks(&self) -> Option<&[Block]> {
+        Some(&self.h)
+    }
+
     fn tensor_names(&self) -> Option<&'static TensorNames> {
         Some(&NAMES)
     }

@@ -307,6 +307,10 @@ impl Backbone for GptNeoX {
         Some(flops(&self.block, attended, self.embed_in.lazy_shape().num_elements()))
     }
 
+    fn own_blocks(&self) -> Option<&[Block]> {
+        Some(&self.layers)
+    }
+
     fn tensor_names(&self) -> Option<&'static TensorNames> {
         Some(&NAMES)
     }

@@ -14,13 +14,15 @@ mod gpt2;
 mod gpt_neox;
 mod llama;
 mod names;
+mod rope_scaling;
 mod spec;
 
 pub use backbone::Backbone;
-pub use contextlm_nn::{BlockConfig, DecodingCache, Init, KvCache, Positions};
+pub use contextlm_nn::{Block, BlockConfig, DecodingCache, Init, KvCache, Positions};
 pub use error::{BackboneError, MAX_LAYERS};
 pub use gpt_neox::{GptNeoX, GptNeoXConfig, RopeParameters};
 pub use gpt2::{Gpt2, Gpt2Config};
-pub use llama::{Llama, LlamaConfig, LlamaKind, RopeScaling};
+pub use llama::{Llama, LlamaConfig, LlamaKind};
 pub use names::{TensorLayout, TensorName, TensorNames};
+pub use rope_scaling::RopeScaling;
 pub use spec::{BackboneFlops, BackboneSpec};

@@ -6,13 +6,13 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor};
 use contextlm_nn::{
     AttentionConfig, Block, BlockConfig, Init, KvCache, MlpConfig, MlpKind, Norm, NormConfig, NormKind, Positions,
-    QkvLayout, Residual, RotaryConfig, RotaryScaling,
+    QkvLayout, Residual, RotaryConfig,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::gpt2::{flops, rows_of, run_blocks};
-use crate::{Backbone, BackboneError, BackboneFlops, BackboneSpec, TensorLayout, TensorNames};
+use crate::{Backbone, BackboneError, BackboneFlops, BackboneSpec, RopeScaling, TensorLayout, TensorNames};
 
 /// Names of `LlamaForCausalLM`'s tensors; Mistral's and Qwen2's are the same.
 pub(crate) const NAMES: TensorNames = TensorNames {
@@ -97,32 +97,6 @@ pub struct LlamaConfig {
     /// Dropout of attention probabilities.
     pub attention_dropout: f64,
     /// Everything else in the file.
-    #[serde(flatten)]
-    pub other: Map<String, Value>,
-}
-
-/// The rotary settings of `rope_scaling` (transformers 4) and `rope_parameters` (5).
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct RopeScaling {
-    /// `default` or `llama3`. Older files say `type`, some say both.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rope_type: Option<String>,
-    /// Base of the frequencies (transformers 5).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rope_theta: Option<f64>,
-    /// `llama3`: what the lowest frequencies are divided by.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub factor: Option<f64>,
-    /// `llama3`: frequencies with fewer turns than this in the original length are divided by `factor`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub low_freq_factor: Option<f64>,
-    /// `llama3`: frequencies with more turns than this in the original length stay.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub high_freq_factor: Option<f64>,
-    /// `llama3`: the original length.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub original_max_position_embeddings: Option<u64>,
-    /// Everything else.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
@@ -322,30 +296,6 @@ impl LlamaConfig {
     }
 }
 
-impl RopeScaling {
-    fn llama3(&self) -> Result<RotaryScaling, BackboneError> {
-        let positive = |key: &'static str, value: Option<f64>| match value {
-            Some(value) if value.is_finite() && value > 0.0 => Ok(value),
-            Some(value) => Err(BackboneError::config(key, value, "must be above 0")),
-            None => Err(BackboneError::config(key, "missing", "rope_type llama3 needs it")),
-        };
-        let scaling = RotaryScaling {
-            factor: positive("factor", self.factor)?,
-            low_freq_factor: positive("low_freq_factor", self.low_freq_factor)?,
-            high_freq_factor: positive("high_freq_factor", self.high_freq_factor)?,
-            original_length: positive(
-                "original_max_position_embeddings",
-                self.original_max_position_embeddings.map(|length| length as f64),
-            )?,
-        };
-        if scaling.low_freq_factor >= scaling.high_freq_factor {
-            let fix = format!("must be below high_freq_factor = {}", scaling.high_freq_factor);
-            return Err(BackboneError::config("low_freq_factor", scaling.low_freq_factor, fix));
-        }
-        Ok(scaling)
-    }
-}
-
 /// Llama: RMSNorm, rotary positions, grouped-query attention, SwiGLU.
 #[derive(Module, Debug)]
 pub struct Llama {
@@ -401,88 +351,14 @@ impl Backbone for Llama {
         Some(flops(&self.block, attended, self.embed_tokens.lazy_shape().num_elements()))
     }
 
+    fn own_blocks(&self) -> Option<&[Block]> {
+        Some(&self.layers)
+    }
+
     fn tensor_names(&self) -> Option<&'static TensorNames> {
         Some(&NAMES)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn block(value: Value) -> Result<BlockConfig, BackboneError> {
-        LlamaConfig::from_json(value.as_object().unwrap()).unwrap().block()
-    }
-
-    fn error(value: Value) -> (&'static str, String) {
-        match block(value).unwrap_err() {
-            BackboneError::Config { key, value, .. } => (key, value),
-            other => panic!("{other}"),
-        }
-    }
-
-    #[test]
-    fn the_three_differ_in_biases_and_missing_keys() {
-        let biases = |value| {
-            let block = block(value).unwrap();
-            (block.attention.qkv_bias, block.attention.output_bias, block.mlp.bias, block.attention.kv_heads)
-        };
-        assert_eq!(biases(json!({})), (false, false, false, 32));
-        assert_eq!(biases(json!({"attention_bias": true})), (true, true, false, 32));
-        assert_eq!(biases(json!({"mlp_bias": true, "num_key_value_heads": 4})), (false, false, true, 4));
-        let mistral = json!({"model_type": "mistral", "sliding_window": null, "attention_bias": true});
-        assert_eq!(biases(mistral), (false, false, false, 8));
-        assert_eq!(biases(json!({"model_type": "qwen2"})), (true, false, false, 32));
-        let as_many = json!({"model_type": "qwen2", "num_attention_heads": 16, "num_key_value_heads": null});
-        assert_eq!(biases(as_many), (true, false, false, 16));
-    }
-
-    #[test]
-    fn heads_whose_width_would_overflow_are_refused() {
-        let (key, value) = error(json!({"num_attention_heads": 1 << 30, "head_dim": 1 << 30}));
-        assert_eq!((key, value), ("num_attention_heads * head_dim", (1_u64 << 60).to_string()));
-        assert_eq!(error(json!({"head_dim": 0})).0, "head_dim");
-    }
-
-    #[test]
-    fn windows_are_refused_where_they_hide_something() {
-        let window = |kind: &str, window: Value, used: bool, positions: u64| {
-            let keys = json!({"model_type": kind, "sliding_window": window, "use_sliding_window": used,
-                "max_position_embeddings": positions});
-            block(keys).is_ok()
-        };
-        assert!(!window("mistral", json!(4096), false, 8192));
-        assert!(window("mistral", json!(4096), false, 4096));
-        assert!(window("mistral", json!(null), false, 8192));
-        assert!(!window("qwen2", json!(4096), true, 8192));
-        assert!(window("qwen2", json!(4096), false, 8192));
-        assert!(!window("mistral", json!("long"), false, 8192));
-        let missing = json!({"model_type": "mistral", "max_position_embeddings": 8192});
-        assert_eq!(error(missing), ("sliding_window", "4096".into()));
-    }
-
-    #[test]
-    fn both_dialects_of_rotary_settings_are_read() {
-        let numbers = json!({"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-            "original_max_position_embeddings": 8192});
-        let with = |extra: Value| {
-            let mut numbers = numbers.clone();
-            numbers.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-            numbers
-        };
-        let old = json!({"rope_theta": 5e5, "rope_scaling": with(json!({"rope_type": "llama3"}))});
-        let new = json!({"rope_parameters": with(json!({"rope_type": "llama3", "rope_theta": 5e5}))});
-        let older = json!({"rope_theta": 5e5, "rope_scaling": with(json!({"type": "llama3"}))});
-        let read = |value| block(value).unwrap().rotary.unwrap();
-        assert_eq!(read(old.clone()), read(new));
-        let both = json!({"rope_theta": 5e5, "rope_scaling": with(json!({"rope_type": "llama3", "type": "llama3"}))});
-        assert_eq!(read(old.clone()), read(older));
-        assert_eq!(read(old), read(both));
-        assert_eq!(read(json!({"rope_scaling": null})).theta, 1e4);
-        assert_eq!(error(json!({"rope_scaling": {"type": "yarn"}})), ("rope_type", "yarn".into()));
-        assert_eq!(error(json!({"rope_scaling": {"rope_type": "llama3"}})), ("factor", "missing".into()));
-        let share = json!({"rope_parameters": {"partial_rotary_factor": 0.5}});
-        assert_eq!(error(share), ("partial_rotary_factor", "0.5".into()));
-    }
-}
+mod tests;

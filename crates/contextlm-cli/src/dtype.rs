@@ -18,3 +18,14 @@ impl From<Dtype> for FloatType {
         }
     }
 }
+
+impl Dtype {
+    /// As it is given on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::F16 => "f16",
+        }
+    }
+}

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use contextlm_weights::{ModelCard, SaveOptions, load, save};
+use contextlm_weights::{ModelCard, SaveOptions, save};
 use serde_json::json;
 
 use crate::dtype::Dtype;
@@ -39,9 +39,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Outcome {
     let device = contextlm_device::device("cpu")?;
     let found = model::directory(&args.from)?;
-    let busy = Busy::new(format!("reading {}", args.from));
-    let loaded = load(&found.dir, &device)?;
-    drop(busy);
+    let loaded = model::load(&found.dir, &device, Dtype::F32)?;
+    // What it was made from is known of a directory that import has written.
+    let card = ModelCard::of(&found.dir);
     let busy = Busy::new(format!("writing {}", args.out.display()));
     let options = SaveOptions {
         dtype: args.dtype.into(),
@@ -50,8 +50,8 @@ pub(crate) fn run(args: &Args) -> Outcome {
         with_python: args.with_python,
         companions: Some(found.dir.clone()),
         card: ModelCard {
-            base: found.model.as_ref().map(ToString::to_string),
-            training_data: args.training_data.clone(),
+            base: found.model.as_ref().map(ToString::to_string).or(card.base),
+            training_data: args.training_data.clone().or(card.training_data),
         },
     };
     let files = save(&loaded.model, &loaded.config, &args.out, &options)?;

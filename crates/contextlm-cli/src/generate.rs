@@ -40,14 +40,11 @@ pub(crate) fn run(args: &Args, as_json: bool) -> Outcome {
     let prompt = tokenizer.encode(&args.prompt.read()?)?;
     let model = model::load(&found.dir, &device, args.dtype)?.model;
     let spec = model.backbone.spec();
-    if let Some(id) = prompt.iter().find(|&&id| id as usize >= spec.vocabulary) {
-        let vocabulary = spec.vocabulary;
-        return Err(format!("token {id}: the model has {vocabulary}; is it its own tokenizer?").into());
-    }
+    tokenizer.check_vocabulary(spec.vocabulary)?;
 
     let mut options = args.options.read(&spec)?;
     // The model's vocabulary may be padded beyond the tokenizer's.
-    options.sampling.vocabulary = Some(tokenizer.vocab_size().min(spec.vocabulary));
+    options.sampling.vocabulary = Some(tokenizer.vocab_size());
     if !args.options.ignore_end {
         options.stop_tokens = ends::end_of_text(&found.dir, &tokenizer)?;
     }

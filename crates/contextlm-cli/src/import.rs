@@ -2,7 +2,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use contextlm_core::{Backbone, ContextConfig, ContextLm};
-use contextlm_weights::{KeyMap, LoadOptions, Loaded, ModelCard, SaveOptions, load_with, save};
+use contextlm_weights::{KeyMap, LoadOptions, Loaded, ModelCard, SaveOptions, save};
 use serde_json::json;
 
 use crate::context;
@@ -47,12 +47,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     options.key_map = args.key_map.as_ref().map(KeyMap::from_file).transpose()?;
 
     let found = model::directory(&args.from)?;
-    let busy = Busy::new(format!("reading {}", args.from));
-    let Loaded { model, mut config, tensors, unused, not_finite, .. } = load_with(&found.dir, &device, &options)?;
-    drop(busy);
-    if not_finite > 0 {
-        eprintln!("warning: {not_finite} values in {} are infinite or no number", args.from);
-    }
+    let Loaded { model, mut config, tensors, unused, .. } = model::load_with(&found.dir, &device, &options)?;
 
     let mut starts_equal = None;
     let model = if config.context.is_some() {
@@ -72,14 +67,15 @@ pub(crate) fn run(args: &Args) -> Outcome {
     };
 
     let busy = Busy::new(format!("writing {}", args.out.display()));
+    let card = ModelCard::of(&found.dir);
     let base = match &found.model {
         Some(model) => Some(model.to_string()),
-        None => found.dir.file_name().map(|name| name.to_string_lossy().into_owned()),
+        None => card.base.or_else(|| found.dir.file_name().map(|name| name.to_string_lossy().into_owned())),
     };
     let options = SaveOptions {
         overwrite: args.overwrite,
         companions: Some(found.dir.clone()),
-        card: ModelCard { base, training_data: None },
+        card: ModelCard { base, training_data: card.training_data },
         ..SaveOptions::default()
     };
     save(&model, &config, &args.out, &options)?;

@@ -1,8 +1,10 @@
 //! The `contextlm` program: see `contextlm --help`.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod compare;
 mod context;
 mod dtype;
+mod eval;
 mod export;
 mod generate;
 mod import;
@@ -11,6 +13,7 @@ mod interrupt;
 mod model;
 mod output;
 mod prepare;
+mod report;
 mod score;
 mod train;
 
@@ -36,8 +39,11 @@ enum Verb {
     Export(export::Args),
     Prepare(prepare::Args),
     Train(train::Args),
+    Report(report::Args),
+    Compare(compare::Args),
     Score(score::Args),
     Generate(generate::Args),
+    Eval(eval::Args),
 }
 
 fn main() -> ExitCode {
@@ -48,8 +54,11 @@ fn main() -> ExitCode {
         Verb::Export(args) => export::run(&args),
         Verb::Prepare(args) => prepare::run(&args),
         Verb::Train(args) => train::train(&args),
+        Verb::Report(args) => report::run(&args),
+        Verb::Compare(args) => compare::run(&args),
         Verb::Score(args) => score::run(&args),
         Verb::Generate(args) => generate::run(&args, program.json),
+        Verb::Eval(args) => eval::run(&args),
     };
     output::finish(result, program.json)
 }

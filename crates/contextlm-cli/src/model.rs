@@ -4,7 +4,7 @@ use std::path::Path;
 
 use contextlm_core::Device;
 use contextlm_weights::hub::{HubOptions, Snapshot, find};
-use contextlm_weights::{LoadOptions, Loaded, WeightsError, load_with};
+use contextlm_weights::{LoadOptions, Loaded, WeightsError};
 use serde_json::Value;
 
 use crate::dtype::Dtype;
@@ -32,10 +32,15 @@ pub(crate) fn named(found: &Snapshot) -> Value {
 
 /// Reads a model, with its parameters in this type.
 pub(crate) fn load(dir: &Path, device: &Device, dtype: Dtype) -> Result<Loaded, WeightsError> {
-    let _busy = Busy::new(format!("reading {}", dir.display()));
     let mut options = LoadOptions::default();
     options.dtype = dtype.into();
-    let loaded = load_with(dir, device, &options)?;
+    load_with(dir, device, &options)
+}
+
+/// Reads a model as the options say; warns of values with which it will hardly work.
+pub(crate) fn load_with(dir: &Path, device: &Device, options: &LoadOptions) -> Result<Loaded, WeightsError> {
+    let _busy = Busy::new(format!("reading {}", dir.display()));
+    let loaded = contextlm_weights::load_with(dir, device, options)?;
     if loaded.not_finite > 0 {
         eprintln!("warning: {} values in {} are infinite or no number", loaded.not_finite, dir.display());
     }

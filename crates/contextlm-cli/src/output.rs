@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use indicatif::ProgressBar;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
 use crate::interrupt;
@@ -66,6 +66,34 @@ impl Busy {
 }
 
 impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// How far something is, shown on stderr where that is a terminal, until it is dropped.
+pub(crate) struct Bar(ProgressBar);
+
+impl Bar {
+    pub(crate) fn new() -> Self {
+        let bar = ProgressBar::new(1);
+        if let Ok(style) = ProgressStyle::with_template("{msg:20} {wide_bar} {percent:>3} %, {eta} left") {
+            bar.set_style(style);
+        }
+        Self(bar)
+    }
+
+    pub(crate) fn set(&self, doing: &'static str, done: usize, of: usize) {
+        if self.0.message() != doing {
+            self.0.reset();
+            self.0.set_message(doing);
+        }
+        self.0.set_length(of as u64);
+        self.0.set_position(done as u64);
+    }
+}
+
+impl Drop for Bar {
     fn drop(&mut self) {
         self.0.finish_and_clear();
     }

@@ -1,6 +1,5 @@
 use std::error::Error;
 use std::fmt::Write;
-use std::path::Path;
 
 use contextlm_core::{Backbone, ContextLm, Device, Int, Tensor};
 use contextlm_data::Tokenizer;
@@ -36,9 +35,11 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Outcome {
     let device = contextlm_device::device(&args.device)?;
     let found = model::directory(&args.model)?;
-    let tokens = tokens(args, &found.dir)?;
+    let tokenizer = args.text.as_ref().map(|_| Tokenizer::from_dir(&found.dir)).transpose()?;
+    let tokens = tokens(args, tokenizer.as_ref())?;
     let loaded = model::load(&found.dir, &device, args.dtype)?;
     let spec = loaded.model.backbone.spec();
+    tokenizer.map_or(Ok(()), |tokenizer| tokenizer.check_vocabulary(spec.vocabulary))?;
     check(&tokens, spec.vocabulary, spec.max_positions)?;
 
     let busy = Busy::new("scoring");
@@ -56,9 +57,9 @@ pub(crate) fn run(args: &Args) -> Outcome {
     })
 }
 
-fn tokens(args: &Args, dir: &Path) -> Result<Vec<u32>, Box<dyn Error>> {
-    if let Some(text) = &args.text {
-        return Ok(Tokenizer::from_dir(dir)?.encode(text)?);
+fn tokens(args: &Args, tokenizer: Option<&Tokenizer>) -> Result<Vec<u32>, Box<dyn Error>> {
+    if let (Some(text), Some(tokenizer)) = (&args.text, tokenizer) {
+        return Ok(tokenizer.encode(text)?);
     }
     let id = |word: &str| {
         word.parse()

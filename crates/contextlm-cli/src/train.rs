@@ -2,7 +2,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use contextlm_core::Backbone;
-use contextlm_train::{DecayGroups, Progress, RunConfig, RunOptions, decay_groups, run};
+use contextlm_train::{DecayGroups, Progress, RunConfig, RunOptions, run};
 use serde_json::json;
 
 use crate::interrupt;
@@ -10,8 +10,8 @@ use crate::output::{Outcome, Report};
 
 /// Trains a model as a TOML file says
 ///
-/// The directory checkpoint.dir gets the settings, metrics.jsonl, checkpoints, which are model directories, and the loss
-/// curves as report.svg. Ctrl-C leaves a checkpoint. One process trains on one device.
+/// The directory checkpoint.dir gets the settings, metrics.jsonl, checkpoints, which are model directories, and the curves
+/// as report.html. Ctrl-C leaves a checkpoint. One process trains on one device.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Training config; recipes/ has some, with every key explained
@@ -25,19 +25,23 @@ pub(crate) struct Args {
     /// Goes on with other settings than the run was begun with
     #[arg(long, requires = "resume")]
     allow_config_change: bool,
-    /// Prints parameters, memory, tokens and schedule, and trains nothing
+    /// Prints parameters, tokens, schedule and the least memory, and trains nothing; needs neither the data nor the device
     #[arg(long)]
     dry_run: bool,
 }
 
 pub(crate) fn train(args: &Args) -> Outcome {
     let config = RunConfig::from_file(&args.config, &args.set)?;
-    let device = contextlm_device::device(&config.train.device)?;
     if args.dry_run {
         return dry_run(&config);
     }
+    let device = contextlm_device::device(&config.train.device)?;
     interrupt::on_first(|| ())?;
-    let options = RunOptions { resume: args.resume, allow_config_change: args.allow_config_change };
+    let options = RunOptions {
+        resume: args.resume,
+        allow_config_change: args.allow_config_change,
+        hardware: contextlm_device::hardware(&device),
+    };
     let found = run(&config, &device, options, interrupt::interrupted, &Progress::bar())?;
     for damaged in &found.damaged {
         eprintln!("warning: damaged checkpoint passed over: {damaged}");
@@ -63,7 +67,7 @@ pub(crate) fn train(args: &Args) -> Outcome {
     Ok(Report { text, json })
 }
 
-/// What a run would be, without its data.
+/// What a run would be, without its data and its device.
 fn dry_run(config: &RunConfig) -> Outcome {
     let cpu = contextlm_device::device("cpu")?;
     let (training, rows) = (config.training()?, config.rows()?);
@@ -80,18 +84,17 @@ fn dry_run(config: &RunConfig) -> Outcome {
     // Forward, and twice as much backward.
     let flops = model.flops_per_token(length).map(|flops| 3 * flops.total);
     let tokens = training.steps as u64 * config.train.batch_tokens as u64;
-    // Parameters and gradients, and the moments.
-    let memory = parameters.total as u64 * (4 + 4 + config.optimizer_bytes_a_parameter());
-    let DecayGroups { decayed, not_decayed } = decay_groups(&model);
+    let memory = config.memory(&model)?;
+    let DecayGroups { decayed, not_decayed } = config.decay_groups(&model)?;
     let warmup = training.schedule.warmup(training.steps);
     let rate = |step: usize| training.optimizer.lr * training.schedule.factor(step, training.steps);
     let (first, last) = (rate(0), rate(training.steps.saturating_sub(1)));
     let schedule = json!({ "warmup_steps": warmup, "first_lr": first, "lr": training.optimizer.lr, "last_lr": last });
     let micro_batch = config.train.micro_batch.unwrap_or(rows);
-    let text = format!(
-        "parameters    {} (backbone {}, context {})\ndecay         {} tensors with {}, without: {} tensors with {}\nmemory        {:.2} GB for parameters, gradients and optimizer; activations come on top\n\
-         tokens        {tokens}: {} steps of {rows} x {length}, {micro_batch} rows at once\nFLOPs a token {}\n\
-         schedule      {warmup} steps of warm-up from {first:.2e} to {:.2e}, {last:.2e} at the end\n",
+    let mut text = format!(
+        "parameters    {} (backbone {}, context {})\n\
+         decay         {} tensors with {}, without: {} tensors with {}\n\
+         tokens        {tokens}: {} steps of {rows} x {length}, {micro_batch} rows at once\n",
         parameters.total,
         parameters.backbone,
         parameters.context,
@@ -99,11 +102,27 @@ fn dry_run(config: &RunConfig) -> Outcome {
         decayed.1,
         not_decayed.0,
         not_decayed.1,
-        memory as f64 / 1e9,
         training.steps,
-        flops.map_or("unknown".into(), |flops| flops.to_string()),
-        training.optimizer.lr,
     );
+    let whole = |flops: u64| format!("{flops} forward and backward; {:.3e} in all", flops as f64 * tokens as f64);
+    writeln!(text, "FLOPs a token {}", flops.map_or("unknown".into(), whole))?;
+    writeln!(
+        text,
+        "schedule      {warmup} steps of warm-up from {first:.2e} to {:.2e}, {last:.2e} at the end",
+        training.optimizer.lr
+    )?;
+    let gb = |bytes: u64| format!("{:.2} GB", bytes as f64 / 1e9);
+    writeln!(
+        text,
+        "memory        at least {}: parameters {}, gradients {}, optimizer {}, activations {}\n\
+         \x20             {} more where the backend keeps attention probabilities; copies and buffers of the backend on top",
+        gb(memory.total),
+        gb(memory.parameters),
+        gb(memory.gradients),
+        gb(memory.optimizer),
+        gb(memory.activations),
+        gb(memory.attention),
+    )?;
     let json = json!({
         "parameters": { "backbone": parameters.backbone, "context": parameters.context, "total": parameters.total },
         "memory_bytes": memory, "steps": training.steps, "tokens": tokens, "rows": rows, "micro_batch": micro_batch,

@@ -1,12 +1,23 @@
 //! The program, called as a program.
 #![allow(clippy::unwrap_used)]
 
+#[path = "cli/broken.rs"]
+mod broken;
+#[path = "cli/hub.rs"]
+mod hub;
+
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
+
+#[path = "cli/contexts.rs"]
+mod contexts;
+#[path = "cli/eval.rs"]
+mod eval;
 
 fn contextlm(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_contextlm")).args(args).output().unwrap()
@@ -363,7 +374,19 @@ fn train_goes_from_text_to_a_model_that_generates() {
     let dry = json_of(&["train", text(&config), "--dry-run", "--set", "schedule.warmup_steps=2"]);
     assert_eq!((&dry["tokens"], &dry["schedule"]["warmup_steps"]), (&json!(768), &json!(2)));
     assert!(!run.exists());
-    let done = json_of(&["train", text(&config), "--set", "train.steps=4"]);
+    let output =
+        contextlm(&["train", text(&config), "--set", "train.steps=4", "--set", "log.tensorboard=true", "--json"]);
+    let lines = String::from_utf8(output.stderr).unwrap();
+    for part in
+        ["training 1/4  128 tokens  loss ", "training 4/4  512 tokens  loss ", "grad ", "tok/s  MFU n/a  left 0s"]
+    {
+        assert!(lines.contains(part), "{part}: {lines}");
+    }
+    let done: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let names: Vec<_> = fs::read_dir(&run).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    for name in ["report.html", "run.json", "config.toml", "metrics.jsonl", "events.out.tfevents."] {
+        assert!(names.iter().any(|found| found.to_string_lossy().starts_with(name)), "{name}: {names:?}");
+    }
     assert_eq!((&done["steps"], &done["tokens"]), (&json!(4), &json!(512)));
     for key in ["loss", "valid_loss", "tokens_per_second"] {
         assert!(done[key].as_f64().unwrap() > 0.0, "{key}");
@@ -373,6 +396,23 @@ fn train_goes_from_text_to_a_model_that_generates() {
     let more = json_of(&["train", text(&config), "--resume", "--allow-config-change"]);
     assert_eq!(more["steps"], 6);
     assert!(more["valid_loss"].as_f64() < done["valid_loss"].as_f64());
+    let other = folder.path().join("other");
+    let dir = format!("checkpoint.dir={}", text(&other));
+    json_of(&["train", text(&config), "--set", "train.seed=1", "--set", &dir]);
+    let page = folder.path().join("compare.html");
+    let compared = json_of(&["compare", text(&run), &format!("b={}", text(&other)), "--out", text(&page)]);
+    assert_eq!((&compared["groups"][1]["name"], &compared["equal_tokens"]["at"]), (&json!("b"), &json!(768.0)));
+    let of = |row: usize, key: &str| compared["equal_compute"]["rows"][row][key].clone();
+    assert_eq!((of(0, "loss")["mean"].as_f64(), of(0, "difference")), (more["valid_loss"].as_f64(), Value::Null));
+    assert_eq!((&of(1, "loss")["seeds"], &of(1, "difference")["interval"]), (&json!(1), &Value::Null));
+    assert!(fs::read_to_string(&page).unwrap().contains("<svg"));
+    let words = String::from_utf8(contextlm(&["compare", text(&run), text(&other)]).stdout).unwrap();
+    assert!(words.contains("at equal compute") && words.contains("n/a (one seed)"), "{words}");
+    assert_eq!(json_of(&["report", text(&run), "--out", text(&page)])["report"], json!(text(&page)));
+    assert!(fails(&["compare", text(&run), text(folder.path())], 1).contains("this is no run"));
+    fails(&["compare", text(&run)], 2);
+    assert!(fails(&["report", text(folder.path())], 1).contains("metrics.jsonl"));
+
     let checkpoint = more["checkpoint"].as_str().unwrap();
     let generated = json_of(&["generate", "--model", checkpoint, "--prompt", "one two", "--max-new-tokens", "3"]);
     assert_eq!(generated["tokens"].as_array().unwrap().len(), 3);
@@ -383,16 +423,25 @@ fn train_goes_from_text_to_a_model_that_generates() {
 #[test]
 fn every_recipe_is_one() {
     let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
-    let mut count = 0;
+    let mut totals = BTreeMap::new();
     for entry in fs::read_dir(recipes).unwrap() {
         let path = entry.unwrap().path();
-        // The device of a recipe need not be built in here.
-        let found = json_of(&["train", text(&path), "--dry-run", "--set", "train.device=cpu"]);
+        // Neither its data nor its device are here.
+        let found = json_of(&["train", text(&path), "--dry-run"]);
         let name = path.file_stem().unwrap().to_str().unwrap().to_string();
         let context = found["parameters"]["context"].as_u64().unwrap();
         assert_eq!(context > 0, !name.contains("plain"), "{name}");
         assert!(found["tokens"].as_u64().unwrap() > 1_000_000, "{name}");
-        count += 1;
+        assert!(found["memory_bytes"]["total"].as_u64() > found["parameters"]["total"].as_u64(), "{name}");
+        totals.insert(name, found["parameters"]["total"].as_f64().unwrap());
     }
-    assert_eq!(count, 20);
+    assert_eq!(totals.len(), 50);
+    // Five rows a size, three of them of one size.
+    for (name, total) in totals.iter().filter(|(name, _)| name.ends_with("-contextlm")) {
+        let row = |row: &str| totals[&name.replace("contextlm", row)];
+        for deep in ["plain-deep", "constant-deep"] {
+            assert!((row(deep) / total - 1.0).abs() < 0.002, "{name}: {total} and {}", row(deep));
+        }
+        assert!(row("plain") < row("constant") && row("constant") < *total, "{name}");
+    }
 }

@@ -3,8 +3,8 @@ use std::ops::Range;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use contextlm_backbone::{
-    Backbone, BackboneError, BackboneFlops, BackboneSpec, Gpt2, Gpt2Config, GptNeoX, GptNeoXConfig, Init, KvCache,
-    Llama, LlamaConfig, Positions, TensorNames,
+    Backbone, BackboneError, BackboneFlops, BackboneSpec, Block, Gpt2, Gpt2Config, GptNeoX, GptNeoXConfig, Init,
+    KvCache, Llama, LlamaConfig, Positions, TensorNames,
 };
 use serde_json::{Map, Value};
 
@@ -156,6 +156,10 @@ impl Backbone for AnyBackbone {
 
     fn flops(&self, attended: usize) -> Option<BackboneFlops> {
         each!(self, backbone => backbone.flops(attended))
+    }
+
+    fn own_blocks(&self) -> Option<&[Block]> {
+        each!(self, backbone => backbone.own_blocks())
     }
 
     fn tensor_names(&self) -> Option<&'static TensorNames> {

@@ -43,11 +43,11 @@ pub use burn::tensor::{Device, FloatDType, Int, Tensor};
 pub use config::ContextLmConfig;
 pub use context_config::{ContextConfig, InitialContextKind, PredictorPositions, Source};
 pub use contextlm_backbone::{
-    Backbone, BackboneError, BackboneSpec, BlockConfig, Gpt2Config, GptNeoXConfig, Init, LlamaConfig, LlamaKind,
+    Backbone, BackboneError, BackboneSpec, Block, BlockConfig, Gpt2Config, GptNeoXConfig, Init, LlamaConfig, LlamaKind,
     Positions, RopeScaling, TensorLayout, TensorName, TensorNames,
 };
 pub use contextlm_backbone::{DecodingCache, KvCache};
-pub use contextlm_decoder::{Fusion, FusionKind, TokenDecoder, ZeroContexts};
+pub use contextlm_decoder::{DecoderInputs, Fusion, FusionKind, TokenDecoder, ZeroContexts};
 pub use contextlm_embedding::{ChunkGrid, ContextEmbedding, Pooling, position_rule};
 pub use contextlm_kernels::IGNORE_INDEX;
 pub use contextlm_nn::Documents;

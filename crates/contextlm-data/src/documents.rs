@@ -64,9 +64,9 @@ pub struct Documents {
     rest: Option<Document>,
 }
 
-struct OpenFile {
-    path: Arc<Path>,
-    layout: Layout,
+pub(crate) struct OpenFile {
+    pub(crate) path: Arc<Path>,
+    pub(crate) layout: Layout,
     compression: Compression,
     reader: Box<dyn BufRead + Send>,
     /// The lines read so far.
@@ -123,7 +123,7 @@ impl Documents {
 }
 
 impl OpenFile {
-    fn open(path: &Path) -> Result<Self, DataError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, DataError> {
         let (layout, compression) =
             format_of(path).ok_or_else(|| DataError::UnknownExtension { path: path.into(), known: KNOWN })?;
         let io_error = |source| DataError::Io { path: path.into(), source };
@@ -141,6 +141,11 @@ impl OpenFile {
         let mark = if start.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
         reader.consume(mark);
         Ok(Self { path: path.into(), layout, compression, reader, line: 0, empty: true })
+    }
+
+    /// Lines read so far.
+    pub(crate) fn line(&self) -> u64 {
+        self.line
     }
 
     fn whole(&mut self, limit: u64) -> Result<Document, DataError> {
@@ -164,31 +169,38 @@ impl OpenFile {
     }
 
     fn next_line(&mut self, buffer: &mut Vec<u8>, key: &str, limit: u64) -> Result<Option<Document>, DataError> {
+        let Some(json) = self.next_text(buffer, limit)? else { return Ok(None) };
+        let (path, line) = (self.path.to_path_buf(), self.line);
+        match value_of(json, key) {
+            Err(reason) => Err(DataError::Json { path, line, reason }),
+            Ok(Some(Value::String(text))) => Ok(Some(Document { text, path: self.path.clone(), line })),
+            Ok(Some(other)) => Err(DataError::NotAString { path, line, key: key.to_owned(), found: kind(&other) }),
+            Ok(None) => Err(DataError::MissingKey { path, line, key: key.to_owned() }),
+        }
+    }
+
+    /// The next line that is not blank; `line` is then its number.
+    pub(crate) fn next_text<'b>(&mut self, buffer: &'b mut Vec<u8>, limit: u64) -> Result<Option<&'b str>, DataError> {
         loop {
             let line = self.line + 1;
             let found = read_line(self.reader.as_mut(), buffer, limit)
                 .map_err(|error| read_error(&self.path, self.compression, line, error))?;
             self.line = line;
+            let path = || self.path.to_path_buf();
             match found {
-                Line::End if self.empty => return Err(DataError::EmptyFile { path: self.path.to_path_buf() }),
+                Line::End if self.empty => return Err(DataError::EmptyFile { path: path() }),
                 Line::End => return Ok(None),
                 Line::Whole if buffer.trim_ascii().is_empty() => continue,
-                _ => self.empty = false,
-            }
-            let path = || self.path.to_path_buf();
-            if found == Line::TooLong {
-                return Err(DataError::TooLong { path: path(), line, limit });
-            }
-            let json = std::str::from_utf8(buffer).map_err(|_| DataError::NotUtf8 { path: path(), line })?;
-            let value = value_of(json, key).map_err(|reason| DataError::Json { path: path(), line, reason })?;
-            return match value {
-                Some(Value::String(text)) => Ok(Some(Document { text, path: self.path.clone(), line })),
-                Some(other) => {
-                    Err(DataError::NotAString { path: path(), line, key: key.to_owned(), found: kind(&other) })
+                Line::Whole => self.empty = false,
+                Line::TooLong => {
+                    self.empty = false;
+                    return Err(DataError::TooLong { path: path(), line, limit });
                 }
-                None => Err(DataError::MissingKey { path: path(), line, key: key.to_owned() }),
-            };
+            }
+            break;
         }
+        let (path, line) = (|| self.path.to_path_buf(), self.line);
+        std::str::from_utf8(buffer).map(Some).map_err(|_| DataError::NotUtf8 { path: path(), line })
     }
 }
 

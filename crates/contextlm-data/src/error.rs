@@ -143,6 +143,17 @@ pub enum DataError {
         /// One more than the largest id.
         vocab_size: usize,
     },
+    /// The tokenizer has tokens that the model does not have.
+    #[error(
+        "the tokenizer has {tokenizer} tokens, but the model {model}: it is another model's; \
+         put the model's own tokenizer.json into its directory"
+    )]
+    AnotherVocabulary {
+        /// One more than the tokenizer's largest id.
+        tokenizer: usize,
+        /// Tokens that the model has.
+        model: usize,
+    },
     /// The vocabulary has no token that ends a text.
     #[error("the vocabulary has no end-of-text token (looked for {looked_for}); name it")]
     NoEndOfText {

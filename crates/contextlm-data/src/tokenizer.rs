@@ -153,6 +153,16 @@ impl Tokenizer {
         Ok(ids)
     }
 
+    /// The ids of a text with the special tokens that the file puts around every text: Llama's begin-of-text id; none of
+    /// GPT-2 and Pythia.
+    ///
+    /// # Errors
+    /// [`DataError::Tokenizer`].
+    pub fn encode_with_special(&self, text: &str) -> Result<Vec<u32>, DataError> {
+        let encoding = guard(|| self.inner.encode_fast(text, true)).map_err(failed)?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
     /// As [`encode`](Self::encode) of each text, on all threads of rayon's pool.
     ///
     /// # Errors
@@ -192,6 +202,17 @@ impl Tokenizer {
     /// One more than the largest id: the smallest vocabulary of a model that can take every token.
     pub fn vocab_size(&self) -> usize {
         self.vocab_size
+    }
+
+    /// Checks that a model with a vocabulary of `model` tokens can take every token. It may have more: models are padded.
+    ///
+    /// # Errors
+    /// [`DataError::AnotherVocabulary`].
+    pub fn check_vocabulary(&self, model: usize) -> Result<(), DataError> {
+        if self.vocab_size > model {
+            return Err(DataError::AnotherVocabulary { tokenizer: self.vocab_size, model });
+        }
+        Ok(())
     }
 
     /// SHA-256 of the file that it was read from, in hexadecimal: of `tokenizer.json`, or of `vocab.json` and `merges.txt` one

@@ -26,8 +26,14 @@ impl Tokens {
         self.len() == 0
     }
 
-    /// `count` tokens from `start` on; they are there.
-    pub(crate) fn window(&self, start: usize, count: usize) -> Result<Cow<'_, [u32]>, DataError> {
+    /// `count` tokens from `start` on.
+    ///
+    /// # Errors
+    /// [`DataError::Io`].
+    ///
+    /// # Panics
+    /// If there are fewer in memory.
+    pub fn window(&self, start: usize, count: usize) -> Result<Cow<'_, [u32]>, DataError> {
         match self {
             Self::Memory(tokens) => Ok(Cow::Borrowed(&tokens[start..start + count])),
             Self::Shards(shards) => shards.read(start, count).map(Cow::Owned),

@@ -147,7 +147,10 @@ impl Fusion {
             (FusionKind::Concat, _, Some(proj)) => {
                 let [width, _] = states_part(proj);
                 let weight = proj.weight.val().narrow(0, 0, width);
-                product(states, weight)
+                // W h as h + (W - I) h: a fresh W leaves h as it is to the last bit, also where the product is of a lower
+                // precision than h.
+                let identity = cast(Tensor::eye(width, &weight.device()), weight.dtype());
+                states.clone() + product(states, weight - identity)
             }
             _ => states,
         }

@@ -57,6 +57,12 @@ impl Interleave {
         self.rows.first().map_or(0, Vec::len)
     }
 
+    /// Which entries of the first row are contexts.
+    pub fn contexts(&self) -> Vec<bool> {
+        let first = self.rows.first().map(Vec::as_slice).unwrap_or_default();
+        first.iter().map(|entry| matches!(entry.what, What::Context(_))).collect()
+    }
+
     /// Positions of all entries: attention is causal by their order.
     pub fn positions(&self, device: &Device) -> Positions {
         let shape = [self.rows.len(), self.entries()];

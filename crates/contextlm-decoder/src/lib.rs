@@ -11,4 +11,4 @@ mod token_decoder;
 
 pub use fusion::{Fusion, FusionConfig, FusionKind, ZeroContexts};
 pub use interleave::Interleave;
-pub use token_decoder::TokenDecoder;
+pub use token_decoder::{DecoderInputs, TokenDecoder};

@@ -39,15 +39,41 @@ impl TokenDecoder {
         at: &Positions,
     ) -> Tensor<3> {
         let blocks = self.encoder_layers..backbone.spec().layers;
+        let DecoderInputs { entries, at, interleave } = self.inputs(states, contexts, grid, at);
+        let states = backbone.blocks(entries, blocks, &at, None);
+        match interleave {
+            Some(interleave) => interleave.remove(states),
+            None => states,
+        }
+    }
+
+    /// What the decoder's blocks are given: fused token states, or under `interleave` entries of both kinds.
+    ///
+    /// # Shapes
+    /// As [`forward`](Self::forward)
+    pub fn inputs(&self, states: Tensor<3>, contexts: Tensor<3>, grid: &ChunkGrid, at: &Positions) -> DecoderInputs {
         if self.fusion.kind() != FusionKind::Interleave {
-            return backbone.blocks(self.fusion.forward(states, contexts, grid), blocks, at, None);
+            let entries = self.fusion.forward(states, contexts, grid);
+            return DecoderInputs { entries, at: at.clone(), interleave: None };
         }
         if self.fusion.zeros() == ZeroContexts::All {
-            return backbone.blocks(states, blocks, at, None); // no context is there to be an entry
+            // No context is there to be an entry.
+            return DecoderInputs { entries: states, at: at.clone(), interleave: None };
         }
         let device = states.device();
         let interleave = Interleave::new(grid.length(), at.documents(), grid.chunk_size(), self.initial_entry);
         let entries = interleave.insert(states, contexts);
-        interleave.remove(backbone.blocks(entries, blocks, &interleave.positions(&device), None))
+        DecoderInputs { entries, at: interleave.positions(&device), interleave: Some(interleave) }
     }
+}
+
+/// The first states of the decoder's blocks, and where they stand.
+#[derive(Debug, Clone)]
+pub struct DecoderInputs {
+    /// [B, N, D]; N is T but under `interleave`.
+    pub entries: Tensor<3>,
+    /// Their positions.
+    pub at: Positions,
+    /// Which entries are tokens, where not all are.
+    pub interleave: Option<Interleave>,
 }

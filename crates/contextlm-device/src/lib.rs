@@ -21,7 +21,9 @@
 
 mod device;
 mod error;
+mod hardware;
 
 pub use burn::tensor::Device;
 pub use device::{device, names};
 pub use error::DeviceError;
+pub use hardware::hardware;

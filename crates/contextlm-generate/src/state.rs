@@ -91,9 +91,14 @@ impl<'m, B: Backbone> DecoderState<'m, B> {
     ///
     /// # Errors
     /// [`GenerateError::Rows`], [`GenerateError::Token`], [`GenerateError::Window`]; and
-    /// [`GenerateError::EmptyPrompt`] if no sequence has any token. The state is then as before.
+    /// [`GenerateError::EmptyPrompt`] if no sequence has any token, or one of no new tokens has no logits since
+    /// [`feed_states`](Self::feed_states). The state is then as before.
     pub fn feed(&mut self, pieces: &[&[u32]]) -> Result<Tensor<2>, GenerateError> {
         self.check(pieces)?;
+        let empty = |row: usize| self.logits.is_none() && pieces[row].is_empty() && !self.tokens[row].is_empty();
+        if let Some(row) = (0..pieces.len()).find(|&row| empty(row)) {
+            return Err(GenerateError::EmptyPrompt { row });
+        }
         if pieces.iter().all(|piece| piece.is_empty()) {
             return self.logits.clone().ok_or(GenerateError::EmptyPrompt { row: 0 });
         }
@@ -148,6 +153,27 @@ impl<'m, B: Backbone> DecoderState<'m, B> {
         let every = Tensor::cat(vec![before.unsqueeze_dim(1), logits.clone()], 1);
         self.logits = Some(pick(every, &last).squeeze_dim(1));
         Ok(logits)
+    }
+
+    /// As [`feed_all`](Self::feed_all), with the normed states that the head makes logits of; for who needs the logits of
+    /// few positions, or not all at a time. [`logits`](Self::logits) is then `None`, and the next [`feed`](Self::feed)
+    /// needs a token for every sequence that has some.
+    ///
+    /// # Shapes
+    /// to [B, T, D]
+    ///
+    /// # Errors
+    /// As [`feed_all`](Self::feed_all).
+    pub fn feed_states(&mut self, pieces: &[&[u32]]) -> Result<Tensor<3>, GenerateError> {
+        self.check(pieces)?;
+        if pieces.iter().all(|piece| piece.is_empty()) {
+            return Err(GenerateError::EmptyPrompt { row: 0 });
+        }
+        if let Some(error) = self.too_long(pieces) {
+            return Err(error);
+        }
+        self.logits = None;
+        Ok(self.run(pieces))
     }
 
     /// The same state with other sequences: number i of the result is number `rows[i]` of this one. So one prompt

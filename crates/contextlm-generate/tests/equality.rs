@@ -4,8 +4,10 @@
 mod common;
 
 use common::*;
-use contextlm_core::{BackboneConfig, ContextConfig, ContextLm, FloatDType, FusionKind, InitialContextKind, Source};
-use contextlm_generate::{Beyond, DecoderState};
+use contextlm_core::{
+    Backbone, BackboneConfig, ContextConfig, ContextLm, FloatDType, FusionKind, InitialContextKind, Source,
+};
+use contextlm_generate::{Beyond, DecoderState, GenerateError};
 
 fn state(model: &ContextLm, rows: usize) -> DecoderState<'_, contextlm_core::AnyBackbone> {
     DecoderState::new(model, rows, 8, Beyond::Stop, &cpu()).unwrap()
@@ -196,5 +198,33 @@ fn a_copy_is_exact() {
         };
         let expected = run(first);
         assert!(run(saved.clone()) == expected && run(saved) == expected, "{what}");
+    }
+}
+
+#[test]
+fn states_give_the_logits_that_feeding_gives() {
+    for (what, model, _) in variants() {
+        let (prompt, one, two) = (tokens(9, 1), tokens(7, 2), tokens(3, 3));
+        let mut state = state(&model, 2);
+        let mut found: [Vec<Vec<f32>>; 2] = Default::default();
+        let head = model.backbone.head().transpose();
+        for pieces in [[&prompt[..], &one], [&two, &[]], [&one, &prompt]] {
+            let states = state.feed_states(&pieces).unwrap();
+            assert!(state.logits().is_none());
+            for (row, piece) in pieces.iter().enumerate() {
+                let of_row = rows(states.clone().narrow(0, row, 1).matmul(head.clone().unsqueeze()));
+                found[row].extend(of_row.into_iter().take(piece.len()));
+            }
+        }
+        let texts = [[&prompt[..], &two, &one].concat(), [one, prompt].concat()];
+        for (found, text) in found.iter().zip(&texts) {
+            assert_equal(found, &full(&model, text), &what);
+        }
+        // Nothing is known of the last token of a row that gets none.
+        assert!(matches!(state.feed(&[&[1], &[]]), Err(GenerateError::EmptyPrompt { row: 1 })));
+        let next = rows(state.feed(&[&[1], &[2]]).unwrap().unsqueeze_dim(1));
+        let expected = texts.iter().zip([1, 2]).map(|(text, next)| full(&model, &[&text[..], &[next]].concat()).pop());
+        assert_equal(&next, &expected.map(Option::unwrap).collect::<Vec<_>>(), &what);
+        assert!(state.feed_states(&[&[], &[]]).is_err() && state.feed_states(&[&[1]]).is_err());
     }
 }

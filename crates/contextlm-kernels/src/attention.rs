@@ -6,7 +6,7 @@ mod flex;
 mod ops;
 mod ranges;
 #[cfg(feature = "flex")]
-mod tiles;
+pub(crate) mod tiles;
 
 use burn::backend::Dispatch;
 use burn::tensor::activation::softmax;
@@ -14,7 +14,7 @@ use burn::tensor::{DType, Tensor};
 use ops::AttentionOps;
 pub use ranges::KeyRanges;
 
-use crate::fused;
+use crate::{device::on_flex, fused};
 
 /// `softmax(q k^T scale) v` for every head, each query attending to its keys of `ranges` only. Query head h has the keys
 /// and values of head h / (H / G).
@@ -32,7 +32,7 @@ use crate::fused;
 /// If the shapes do not fit together.
 pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, ranges: &KeyRanges, scale: f64) -> Tensor<3> {
     check(&q, &k, &v, ranges);
-    if !fused() || !has_kernel(&[&q, &k, &v]) {
+    if !fused() || ![&q, &k, &v].iter().all(|tensor| tensor.dtype() == DType::F32 && on_flex(tensor)) {
         return attention_with(q, k, v, ranges, scale, |weights| weights);
     }
     let (q, k, v) = (q.into_dispatch(), k.into_dispatch(), v.into_dispatch());
@@ -71,15 +71,6 @@ fn repeat_heads(x: Tensor<4>, times: usize) -> Tensor<4> {
     }
     let [rows, heads, length, width] = x.dims();
     x.unsqueeze_dim::<5>(2).expand([rows, heads, times, length, width]).reshape([rows, heads * times, length, width])
-}
-
-/// Whether there is a fast body for these tensors.
-fn has_kernel(tensors: &[&Tensor<4>]) -> bool {
-    #[cfg(feature = "flex")]
-    let on_flex = |tensor: &Tensor<4>| tensor.device().without_autodiff() == burn::tensor::Device::flex();
-    #[cfg(not(feature = "flex"))]
-    let on_flex = |_: &Tensor<4>| false;
-    tensors.iter().all(|tensor| tensor.dtype() == DType::F32 && on_flex(tensor))
 }
 
 fn check(q: &Tensor<4>, k: &Tensor<4>, v: &Tensor<4>, ranges: &KeyRanges) {

@@ -1,6 +1,8 @@
 //! The language-model loss as one operation.
 
 mod backward;
+#[cfg(feature = "flex")]
+mod flex;
 mod ops;
 
 use burn::backend::Dispatch;

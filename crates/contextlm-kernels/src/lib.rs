@@ -4,11 +4,15 @@
 //! |---|---|
 //! | [`linear_cross_entropy`] | language-model loss from hidden states and head weight, never keeping the logits |
 //! | [`linear`] | linear maps, those of few rows at the speed of the memory |
-//! | [`gelu`] | exact GELU with an exact gradient on every backend |
+//! | [`attention`], [`attention_of_projection`] | causal attention with grouped heads, earlier keys and packed documents, never keeping the scores |
+//! | [`gelu`], [`gelu_tanh`], [`swiglu`] | activations; the exact GELU has an exact gradient on every backend |
+//! | [`layer_norm`], [`rms_norm`] | norms |
+//! | [`rotary`] | rotary positions |
+//! | [`adamw`] | a step of the optimizer, in place |
 //!
 //! They take and return [`Tensor`](burn::tensor::Tensor)s and run on the backend of their tensors. The Cargo features
 //! `flex`, `wgpu`, `cuda`, `cpu` and `libtorch` say for which backends they are compiled; on another one they panic.
-//! Programs turn them on through `contextlm-device`.
+//! Programs turn them on through `contextlm-device`. [`set_fused`] turns what is only there for speed off.
 //!
 //! # How an operation is built
 //!
@@ -19,6 +23,10 @@
 //! - **the extension trait** (`ops.rs`): a trait over burn's `Backend` whose *composed* default body is written with
 //!   that trait's own operations, so it is right on every backend. A backend with an empty `impl` takes it; a *fast*
 //!   body for one backend is an overridden method of that `impl`. `#[backend_extension]` writes the dispatch.
+//!   What has a fast body has it in a file of the backend's name (`flex.rs`), and the composed bodies then stand in
+//!   `composed.rs`, since the fast ones need them for other types than f32. Attention and rotary positions have no
+//!   composed body on that level: where there is no fast one they are made of tensor operations, which burn
+//!   differentiates.
 //! - **the backward** (`backward.rs`): the `impl` for `Autodiff<B, C>`, which calls the body of the backend `B` below it
 //!   and registers the gradient by hand. It holds for every backend and both checkpointing strategies `C`.
 //!
@@ -33,16 +41,21 @@
 #[doc = include_str!("../README.md")]
 struct ReadmeExamples;
 
+mod adamw;
 mod attention;
 mod cross_entropy;
+mod device;
 #[cfg(feature = "flex")]
 mod flex;
 mod fused;
 mod gelu;
 mod linear;
 mod norm;
+mod projection;
+mod rotary;
 mod swiglu;
 
+pub use adamw::{AdamWStep, adamw};
 pub use attention::{KeyRanges, attention, attention_with};
 pub use cross_entropy::{
     CrossEntropy, CrossEntropyOptions, IGNORE_INDEX, linear_cross_entropy, linear_cross_entropy_parts,
@@ -51,4 +64,6 @@ pub use fused::{fused, set_fused};
 pub use gelu::{gelu, gelu_tanh};
 pub use linear::linear;
 pub use norm::{layer_norm, rms_norm};
+pub use projection::{QkvOrder, attention_of_projection, split_projection};
+pub use rotary::rotary;
 pub use swiglu::swiglu;

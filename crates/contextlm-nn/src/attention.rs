@@ -1,7 +1,9 @@
+mod weights;
+
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::tensor::{Device, Tensor};
-use contextlm_kernels::{attention, attention_with};
+use contextlm_kernels::{QkvOrder, attention, attention_of_projection, attention_with, split_projection};
 
 use crate::{Init, KvCache, Positions, Rotary, apply, cast, linear};
 
@@ -109,7 +111,16 @@ impl Attention {
         cache: Option<&mut KvCache>,
     ) -> Tensor<3> {
         let (dtype, device) = (x.dtype(), x.device());
-        let (mut query, mut key, mut value) = self.project(x); // [B, T, H, Dh], twice [B, T, G, Dh]
+        let AttentionConfig { heads, head_dim, dropout, .. } = self.config;
+        let scale = 1.0 / (head_dim as f64).sqrt();
+        let drops = dropout > 0.0 && device.is_autodiff();
+        if let (QueryKeyValue::Fused(map), None, false) = (&self.qkv, &cache, drops) {
+            let (all, angles) = (apply(map, x), rotary.map(Rotary::angles));
+            let mixed = attention_of_projection(all, heads, self.order(), angles, at.ranges(), scale);
+            return cast(apply(&self.output, mixed), dtype);
+        }
+
+        let [mut query, mut key, mut value] = self.project(x); // [B, T, H, Dh], twice [B, T, G, Dh]
         if let Some(rotary) = rotary {
             query = rotary.rotate(query);
             key = rotary.rotate(key);
@@ -118,8 +129,7 @@ impl Attention {
             let (keys, values) = cache.append(key.swap_dims(1, 2), value.swap_dims(1, 2), at.counts());
             (key, value) = (keys.swap_dims(1, 2), values.swap_dims(1, 2)); // [B, S, G, Dh]
         }
-        let scale = 1.0 / (self.config.head_dim as f64).sqrt();
-        let mixed = if self.config.dropout > 0.0 && device.is_autodiff() {
+        let mixed = if drops {
             attention_with(query, key, value, at.ranges(), scale, |weights| self.dropout.forward(weights))
         } else {
             attention(query, key, value, at.ranges(), scale)
@@ -128,30 +138,22 @@ impl Attention {
     }
 
     /// Queries [B, T, H, Dh], keys and values [B, T, G, Dh].
-    fn project(&self, x: Tensor<3>) -> (Tensor<4>, Tensor<4>, Tensor<4>) {
+    fn project(&self, x: Tensor<3>) -> [Tensor<4>; 3] {
         let [rows, length, _] = x.dims();
-        let AttentionConfig { heads, kv_heads, head_dim, layout, .. } = self.config;
-        let split = |x: Tensor<3>, heads: usize| x.reshape([rows, length, heads, head_dim]);
+        let AttentionConfig { heads, kv_heads, head_dim, .. } = self.config;
         match &self.qkv {
-            QueryKeyValue::Separate(maps) => (
-                split(apply(&maps.query, x.clone()), heads),
-                split(apply(&maps.key, x.clone()), kv_heads),
-                split(apply(&maps.value, x), kv_heads),
-            ),
-            QueryKeyValue::Fused(map) if layout == QkvLayout::PerHead => {
-                let all = apply(map, x).reshape([rows, length, heads, 3 * head_dim]);
-                let part = |i: usize| all.clone().narrow(3, i * head_dim, head_dim);
-                (part(0), part(1), part(2))
+            QueryKeyValue::Fused(map) => split_projection(apply(map, x), heads, self.order()),
+            QueryKeyValue::Separate(maps) => {
+                let split = |map: &Linear, heads: usize| apply(map, x.clone()).reshape([rows, length, heads, head_dim]);
+                [split(&maps.query, heads), split(&maps.key, kv_heads), split(&maps.value, kv_heads)]
             }
-            QueryKeyValue::Fused(map) => {
-                let all = apply(map, x);
-                let (inner, kv) = (heads * head_dim, kv_heads * head_dim);
-                (
-                    split(all.clone().narrow(2, 0, inner), heads),
-                    split(all.clone().narrow(2, inner, kv), kv_heads),
-                    split(all.narrow(2, inner + kv, kv), kv_heads),
-                )
-            }
+        }
+    }
+
+    fn order(&self) -> QkvOrder {
+        match self.config.layout {
+            QkvLayout::PerHead => QkvOrder::Heads,
+            QkvLayout::Concatenated | QkvLayout::Separate => QkvOrder::Parts,
         }
     }
 }

@@ -176,6 +176,14 @@ impl Block {
         }
     }
 
+    /// The probabilities with which the block's entries attend to each other, to look at; see [`Attention::weights`].
+    ///
+    /// # Shapes
+    /// [B, T, D], what [`forward`](Self::forward) is given, to [B, H, T, T]
+    pub fn attention_weights(&self, x: Tensor<3>, at: &Positions, rotary: Option<&Rotary>) -> Tensor<4> {
+        self.attention.weights(self.norm_1.forward(x), at, rotary)
+    }
+
     /// An empty cache for this block, see [`KvCache::new`].
     pub fn cache(&self, rows: usize, capacity: usize, device: &Device) -> KvCache {
         KvCache::new(rows, self.config.attention.kv_heads, self.config.attention.head_dim, capacity, device)

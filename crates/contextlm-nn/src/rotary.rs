@@ -1,6 +1,5 @@
 use burn::tensor::{Int, Tensor};
-
-use crate::in_f32;
+use contextlm_kernels::rotary;
 
 /// Rotary position embeddings (arXiv 2104.09864) in GPT-NeoX's form: the first `dimensions` of each head are
 /// rotated, dimension i together with dimension i + `dimensions`/2 ("rotate half").
@@ -33,7 +32,6 @@ pub struct RotaryScaling {
 pub struct Rotary {
     cos: Tensor<4>,
     sin: Tensor<4>,
-    dimensions: usize,
 }
 
 impl RotaryConfig {
@@ -47,7 +45,7 @@ impl RotaryConfig {
         // [B, T, 1, half], the same for every head
         let angles = ids.float().unsqueeze_dims::<4>(&[2, 3]) * frequencies.unsqueeze::<4>();
         let angles = Tensor::cat(vec![angles.clone(), angles], 3); // [B, T, 1, dimensions]
-        Rotary { cos: angles.clone().cos(), sin: angles.sin(), dimensions: self.dimensions }
+        Rotary { cos: angles.clone().cos(), sin: angles.sin() }
     }
 
     /// Radians a position, one for each pair of dimensions.
@@ -70,27 +68,17 @@ impl RotaryScaling {
 }
 
 impl Rotary {
+    /// Cosines and sines, [B, T, 1, dimensions] each, or [1, T, 1, dimensions] where all rows agree.
+    pub fn angles(&self) -> (Tensor<4>, Tensor<4>) {
+        (self.cos.clone(), self.sin.clone())
+    }
+
     /// Rotates queries or keys by their positions.
     ///
     /// # Shapes
     /// [B, T, H, Dh] to the same
     pub fn rotate(&self, x: Tensor<4>) -> Tensor<4> {
-        let [.., width] = x.dims();
-        if self.dimensions == width {
-            return self.turn(x);
-        }
-        let rotated = self.turn(x.clone().narrow(3, 0, self.dimensions));
-        let rest = x.narrow(3, self.dimensions, width - self.dimensions);
-        Tensor::cat(vec![rotated, rest], 3)
-    }
-
-    fn turn(&self, x: Tensor<4>) -> Tensor<4> {
-        let half = self.dimensions / 2;
-        in_f32(x, |x| {
-            let (first, second) = (x.clone().narrow(3, 0, half), x.clone().narrow(3, half, half));
-            let turned = Tensor::cat(vec![second.neg(), first], 3);
-            x * self.cos.clone() + turned * self.sin.clone()
-        })
+        rotary(x, self.cos.clone(), self.sin.clone())
     }
 }
 

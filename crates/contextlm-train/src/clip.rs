@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn all_gradients_are_scaled_by_one_factor() {
         let device = contextlm_device::device("cpu").unwrap().autodiff();
-        let _guard = crate::RANDOM_NUMBERS.lock().unwrap();
+        let _guard = crate::random::random_numbers();
         let model: Linear = LinearConfig::new(3, 2).init(&device);
         let gradients = || {
             let x = Tensor::<2>::from_floats([[3.0, 0.0, 4.0]], &device);

@@ -88,6 +88,22 @@ pub enum TrainError {
     /// A model directory cannot be read or written.
     #[error(transparent)]
     Weights(#[from] contextlm_weights::WeightsError),
+    /// A file that a run has left of itself cannot be read.
+    #[error("{path}, line {line}: {reason}")]
+    Metrics {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Runs cannot be compared.
+    #[error("{reason}")]
+    Compare {
+        /// Which, and why not.
+        reason: String,
+    },
     /// A picture cannot be drawn.
     #[error("{path}: {reason}")]
     Plot {

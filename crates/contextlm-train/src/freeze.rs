@@ -12,7 +12,12 @@ pub(crate) fn freeze<B: Backbone>(model: ContextLm<B>, patterns: &[String]) -> R
     if patterns.is_empty() {
         return Ok(model);
     }
-    let tensors = model.tensors();
+    let frozen = frozen(&model.tensors(), patterns)?;
+    Ok(model.map(&mut Freeze { frozen, path: ModulePath::default() }))
+}
+
+/// The paths of the parameters that the patterns take out of training.
+pub(crate) fn frozen(tensors: &[ModelTensor], patterns: &[String]) -> Result<Vec<String>, TrainError> {
     let mut frozen = Vec::new();
     for pattern in patterns {
         let regex = Regex::new(&format!("^(?:{pattern})$"))
@@ -26,7 +31,7 @@ pub(crate) fn freeze<B: Backbone>(model: ContextLm<B>, patterns: &[String]) -> R
             return Err(TrainError::config("freeze", pattern, &fix));
         }
     }
-    Ok(model.map(&mut Freeze { frozen, path: ModulePath::default() }))
+    Ok(frozen)
 }
 
 struct Freeze {

@@ -5,7 +5,10 @@
 //! - [`RunConfig`], [`run()`](fn@run): a whole run from a TOML file, in a directory of its own.
 //! - [`Checkpoint`]: what a run needs to go on as if it had not stopped, bit by bit.
 //! - [`evaluate`], [`evaluate_with_swapped_contexts`]: validation loss, and how much a model relies on its contexts.
-//! - [`Progress`], [`Metrics`], [`plot`]: a bar, JSON lines, and loss curves as SVG.
+//! - [`Progress`], [`Metrics`]: a bar or lines on stderr, JSON lines; TensorBoard's event files with the feature
+//!   `tensorboard`.
+//! - [`RunRecord`], [`write_report`], [`compare`](mod@compare), [`plot`]: runs read back, as a page, beside each other with
+//!   confidence intervals, and as SVG.
 //!
 //! ```no_run
 //! # use contextlm_core::{ContextLmConfig, Device};
@@ -23,23 +26,31 @@
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-/// The CPU backend has one source of random numbers for all threads: tests that draw hold this.
-#[cfg(test)]
-static RANDOM_NUMBERS: std::sync::Mutex<()> = std::sync::Mutex::new(());
-
+mod adamw;
+mod chart;
 mod checkpoint;
 mod clip;
+pub mod compare;
 mod config;
 mod error;
 mod evaluate;
 mod freeze;
+mod memory;
 mod metrics;
 mod optimizer;
+mod page;
+mod peak;
 pub mod plot;
 mod progress;
+mod random;
+mod record;
+mod report;
 mod run;
+#[cfg(feature = "tensorboard")]
+mod tensorboard;
 mod tensors;
 mod trainer;
+mod versions;
 
 pub use checkpoint::{Checkpoint, CheckpointFolder, Damaged};
 pub use clip::clip_grad_norm;
@@ -48,9 +59,16 @@ pub use config::{
 };
 pub use error::TrainError;
 pub use evaluate::{Evaluation, evaluate, evaluate_with_swapped_contexts};
+pub use memory::MemoryEstimate;
 pub use metrics::Metrics;
 pub use optimizer::{DecayGroups, decay_groups};
+pub use peak::peak_flops;
 pub use progress::Progress;
-pub use run::{CheckpointTable, DataTable, EvalTable, ModelTable, RunConfig, RunOptions, RunSummary, TrainTable, run};
+pub use record::{About, History, RunParameters, RunRecord, RunSession, StepLine, ValidLine, ValidationSet};
+pub use report::write_report;
+pub use run::{
+    CheckpointTable, DataTable, EvalTable, LogTable, ModelTable, RunConfig, RunOptions, RunSummary, TrainTable, run,
+};
 pub use tensors::{BatchTensors, batch_tensors};
 pub use trainer::{Run, StepMetrics, TrainProgress, Trainer};
+pub use versions::Versions;

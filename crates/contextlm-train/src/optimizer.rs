@@ -7,12 +7,11 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::decay::WeightDecayConfig;
-use burn::optim::{
-    AdamWConfig, AdjustLrFn, DynOptimizer, DynState, GradientsParams, MuonConfig, StateSink, StateSource,
-};
+use burn::optim::{AdjustLrFn, DynOptimizer, DynState, GradientsParams, MuonConfig, StateSink, StateSource};
 use burn::tensor::{Device, Tensor, TensorData};
 use contextlm_core::ModulePath;
 
+use crate::adamw::AdamW;
 use crate::{OptimizerConfig, OptimizerName};
 
 /// How many tensors and parameters have weight decay, and how many have none. Frozen ones are in neither group.
@@ -24,15 +23,22 @@ pub struct DecayGroups {
     pub not_decayed: (usize, usize),
 }
 
-/// Counts the groups of a model.
+impl DecayGroups {
+    /// Counts a tensor of so many dimensions and parameters.
+    pub(crate) fn add(&mut self, rank: usize, parameters: usize) {
+        let group = if decays(rank) { &mut self.decayed } else { &mut self.not_decayed };
+        group.0 += 1;
+        group.1 += parameters;
+    }
+}
+
+/// Counts the groups of a model. Parameters that have no values yet get them.
 pub fn decay_groups<M: Module>(model: &M) -> DecayGroups {
     struct Count(DecayGroups);
     impl ModuleVisitor for Count {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if param.is_require_grad() {
-                let group = if decays(D) { &mut self.0.decayed } else { &mut self.0.not_decayed };
-                group.0 += 1;
-                group.1 += param.lazy_shape().num_elements();
+                self.0.add(D, param.lazy_shape().num_elements());
             }
         }
     }
@@ -65,14 +71,7 @@ pub(crate) struct OptimizerState {
 
 impl Optimizer {
     pub(crate) fn new(config: &OptimizerConfig) -> Self {
-        let adamw = |decay: f64| {
-            AdamWConfig::new()
-                .with_beta_1(config.betas.0 as f32)
-                .with_beta_2(config.betas.1 as f32)
-                .with_epsilon(config.eps as f32)
-                .with_weight_decay(decay as f32)
-                .build()
-        };
+        let adamw = |decay: f64| AdamW::new(config, decay);
         let decay = config.weight_decay;
         let muon = MuonConfig::new()
             .with_weight_decay((decay > 0.0).then(|| WeightDecayConfig::new(decay as f32)))
@@ -194,7 +193,7 @@ impl ModuleMapper for Step<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::RANDOM_NUMBERS;
+    use crate::random::random_numbers;
     use burn::nn::{Linear, LinearConfig};
     use burn::tensor::Tensor;
 
@@ -216,7 +215,7 @@ mod tests {
         let device = contextlm_device::device("cpu").unwrap().autodiff();
         // An epsilon that shows where it is added, and a decay that shows whom it falls on.
         let config = OptimizerConfig { eps: 0.05, weight_decay: 0.3, ..OptimizerConfig::default() };
-        let guard = RANDOM_NUMBERS.lock().unwrap();
+        let guard = random_numbers();
         let mut model: Linear = LinearConfig::new(1, 2).init(&device);
         let values = |model: &Linear| {
             let [weight, bias] = [model.weight.val().flatten(0, 1), model.bias.as_ref().unwrap().val()];
@@ -254,7 +253,7 @@ mod tests {
 
     fn stack() -> (Stack, Device) {
         let device = contextlm_device::device("cpu").unwrap().autodiff();
-        let _guard = RANDOM_NUMBERS.lock().unwrap();
+        let _guard = random_numbers();
         let linear = || LinearConfig::new(4, 4).init(&device);
         let model = Stack { embedding: linear(), layers: vec![linear(), linear()] };
         numbers(&model); // they are drawn when they are first looked at

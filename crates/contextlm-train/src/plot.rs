@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use plotters::prelude::*;
-
+use crate::chart::{Axis, COLOURS, Chart, Series, count};
 use crate::{Run, TrainError};
 
 /// One run under its name.
@@ -15,16 +14,6 @@ pub struct Curve<'a> {
     pub run: &'a Run,
 }
 
-/// Colours that stay apart for people who see few (Okabe and Ito).
-const COLOURS: [RGBColor; 6] = [
-    RGBColor(0, 114, 178),
-    RGBColor(230, 159, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(213, 94, 0),
-    RGBColor(86, 180, 233),
-];
-
 /// Draws the training loss of runs as thin lines, smoothed, and their validation losses as points on strong ones.
 ///
 /// # Errors
@@ -33,54 +22,27 @@ pub fn loss_curves(path: impl AsRef<Path>, title: &str, curves: &[Curve<'_>]) ->
     let path = path.as_ref();
     let failed = |reason: String| TrainError::Plot { path: path.into(), reason };
     let (steps, losses) = bounds(curves).ok_or_else(|| failed("no step was made".into()))?;
-    draw(path, title, curves, steps, losses).map_err(|error| failed(error.to_string()))
-}
-
-fn draw(
-    path: &Path,
-    title: &str,
-    curves: &[Curve<'_>],
-    steps: f64,
-    losses: std::ops::Range<f64>,
-) -> Result<(), Box<dyn std::error::Error>> {
-    let area = SVGBackend::new(path, (960, 560)).into_drawing_area();
-    area.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&area)
-        .caption(title, ("sans-serif", 20))
-        .margin(16)
-        .x_label_area_size(44)
-        .y_label_area_size(60)
-        .build_cartesian_2d(0.0..steps, losses.clone())?;
-    chart
-        .configure_mesh()
-        .light_line_style(WHITE)
-        .bold_line_style(RGBColor(225, 225, 225))
-        .x_desc("step")
-        .y_desc("loss (nats a token)")
-        .label_style(("sans-serif", 14))
-        .x_label_formatter(&|step| format!("{step:.0}"))
-        .draw()?;
-    for (curve, colour) in curves.iter().zip(COLOURS.iter().cycle()) {
-        let thin = colour.mix(0.35).stroke_width(1);
-        // The steep beginning is above the picture; clamped to its edge it would look flat.
-        let shown = smoothed(curve.run).into_iter().skip_while(|(_, loss)| *loss > losses.end);
-        chart.draw_series(LineSeries::new(shown, thin))?;
-        let valid = || curve.run.valid.iter().map(|(step, evaluation)| (*step as f64, evaluation.loss()));
-        chart
-            .draw_series(LineSeries::new(valid(), colour.stroke_width(2)))?
-            .label(curve.name)
-            .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 18, y)], colour.stroke_width(2)));
-        chart.draw_series(valid().map(|point| Circle::new(point, 3, colour.filled())))?;
-    }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .background_style(WHITE.mix(0.9))
-        .border_style(RGBColor(200, 200, 200))
-        .label_font(("sans-serif", 14))
-        .draw()?;
-    area.present()?;
-    Ok(())
+    let series = curves.iter().zip(COLOURS.iter().cycle()).map(|(curve, colour)| {
+        let valid: Vec<_> =
+            curve.run.valid.iter().map(|(step, evaluation)| (*step as f64, evaluation.loss())).collect();
+        Series {
+            name: Some(curve.name.into()),
+            colour: *colour,
+            thin: smoothed(curve.run),
+            line: valid.clone(),
+            dots: valid,
+            ..Series::default()
+        }
+    });
+    let chart = Chart {
+        title: title.into(),
+        size: (960, 560),
+        x: Axis { label: "step".into(), range: 0.0..steps, format: count },
+        y: Axis { label: "loss (nats a token)".into(), range: losses, format: |loss| format!("{loss:.2}") },
+        series: series.collect(),
+    };
+    let svg = chart.svg().map_err(failed)?.ok_or_else(|| failed("no loss is a number".into()))?;
+    std::fs::write(path, svg).map_err(TrainError::io(path))
 }
 
 /// The exponential mean of the training loss over about 20 steps.

@@ -3,30 +3,34 @@
 mod config;
 mod directory;
 mod keys;
-mod report;
+mod watch;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+pub use config::{CheckpointTable, DataTable, EvalTable, LogTable, ModelTable, RunConfig, TrainTable};
 use contextlm_core::{AnyBackbone, Backbone, ContextLm, ContextLmConfig, Device};
 use contextlm_data::{Batches, EvalBatches, Prefetch, ShardSet};
-use serde_json::json;
-
-pub use config::{CheckpointTable, DataTable, EvalTable, ModelTable, RunConfig, TrainTable};
 
 use crate::run::directory::RunDirectory;
-use crate::{CheckpointFolder, Evaluation, Progress, TrainError, TrainProgress, Trainer};
+use crate::run::watch::Watch;
+use crate::{
+    About, CheckpointFolder, Evaluation, Progress, RunSession, TrainError, TrainProgress, Trainer, ValidationSet,
+    Versions, peak_flops, write_report,
+};
 
 /// Batches that are read ahead.
 const AHEAD: usize = 4;
 
 /// How a run is begun.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunOptions {
     /// Go on from the newest whole checkpoint, if there is one. Otherwise a directory that is not empty is refused.
     pub resume: bool,
     /// Go on with other settings than the run was begun with.
     pub allow_config_change: bool,
+    /// The device as it names itself, as `contextlm_device::hardware` tells: for MFU, and for `run.json`.
+    pub hardware: Option<String>,
 }
 
 /// What a run has come to.
@@ -61,13 +65,17 @@ struct Session<'a> {
     summary: RunSummary,
     /// Lowest validation loss, with the step of its checkpoint.
     best: Option<(f64, usize)>,
+    /// Operations for a token, forward and backward.
+    training_flops: Option<u64>,
+    /// Operations a second that the device makes at most.
+    peak: Option<f64>,
 }
 
 /// Runs a config from its start, or from its newest checkpoint, until its last step or until `stop` says so, which is asked
 /// after every step. Either way a checkpoint is left. `device` is without autodiff.
 ///
-/// The directory `checkpoint.dir` gets `config.toml` (every setting written out), `metrics.jsonl`, `step-00001000` and so on,
-/// and at the end `report.svg`. Another process that uses it at the same time is refused.
+/// The directory `checkpoint.dir` gets `config.toml` (every setting written out), `run.json` (sizes and versions),
+/// `metrics.jsonl`, `step-00001000` and so on, and at the end, however it comes, `report.html`. Another process that uses it at the same time is refused.
 ///
 /// # Errors
 /// [`TrainError`] naming the key, the file, or the step.
@@ -79,8 +87,10 @@ pub fn run(
     progress: &Progress,
 ) -> Result<RunSummary, TrainError> {
     let mut session = Session::open(config, device, options)?;
-    session.train(stop, progress)?;
-    report::write(session.directory.path())?;
+    let trained = session.train(stop, progress);
+    let report = write_report(session.directory.path(), None);
+    trained?;
+    report?;
     Ok(session.summary)
 }
 
@@ -95,10 +105,12 @@ impl<'a> Session<'a> {
         let shards = ShardSet::open(&config.data.train, vocabulary)?;
         let info = shards.info().cloned();
         let mut batches = Batches::new(shards, length, rows, config.train.seed)?;
+        let mut validation = None;
         let mut valid = match &config.data.valid {
             None => None,
             Some(dir) => {
                 let tokens = ShardSet::open(dir, vocabulary)?.read(0, config.eval.tokens.saturating_add(1))?;
+                validation = Some(ValidationSet::of(&tokens));
                 Some(EvalBatches::new(tokens, length, config.train.micro_batch.unwrap_or(rows))?)
             }
         };
@@ -112,7 +124,7 @@ impl<'a> Session<'a> {
             valid = valid.map(|valid| valid.packed(info.end_of_text));
         }
 
-        let directory = RunDirectory::open(&config.checkpoint.dir, config, options)?;
+        let directory = RunDirectory::open(&config.checkpoint.dir, config, &options)?;
         let checkpoints = CheckpointFolder::new(directory.path());
         let (newest, damaged) = if options.resume { checkpoints.newest()? } else { (None, Vec::new()) };
         let device = device.clone().autodiff();
@@ -124,7 +136,25 @@ impl<'a> Session<'a> {
             }
         };
         directory.begin(config, trainer.progress().step)?;
-        let best = report::best(directory.path(), &checkpoints)?;
+        // Forward, and twice as much backward.
+        let training_flops = trainer.model().flops_per_token(length).map(|flops| 3 * flops.total);
+        let known = options.hardware.as_deref().and_then(|name| peak_flops(name, config.train.dtype));
+        let peak = config.log.peak_flops.or(known);
+        let about = About {
+            parameters: trainer.model().parameters().into(),
+            training_flops_per_token: training_flops,
+            validation,
+            sessions: Vec::new(),
+        };
+        let process = RunSession {
+            from_step: trainer.progress().step,
+            device: config.train.device.clone(),
+            hardware: options.hardware,
+            peak_flops: peak,
+            versions: Versions::current(),
+        };
+        directory.about(about, process)?;
+        let best = directory.best(&checkpoints)?;
         let companions = companions(config);
         let summary = RunSummary {
             progress: *trainer.progress(),
@@ -134,20 +164,32 @@ impl<'a> Session<'a> {
             damaged: damaged.into_iter().map(|found| format!("{}: {}", found.path.display(), found.reason)).collect(),
             stopped: false,
         };
-        Ok(Self { config, model_config, trainer, batches, valid, directory, checkpoints, companions, summary, best })
+        Ok(Self {
+            config,
+            model_config,
+            trainer,
+            batches,
+            valid,
+            directory,
+            checkpoints,
+            companions,
+            summary,
+            best,
+            training_flops,
+            peak,
+        })
     }
 
     fn train(&mut self, stop: impl Fn() -> bool, progress: &Progress) -> Result<(), TrainError> {
-        let mut metrics = self.directory.metrics()?;
-        let steps = self.trainer.config().steps;
-        progress.start(steps, self.trainer.progress().step);
+        let (done, steps) = (self.trainer.progress().step, self.trainer.config().steps);
+        let (dir, flops) = (self.directory.path(), self.training_flops);
+        let mut watch = Watch::begin(dir, self.config, done, steps, flops, self.peak, progress)?;
         let (clock, before) = (Instant::now(), self.trainer.progress().tokens);
         let mut aside = std::time::Duration::ZERO;
         let ahead = Prefetch::new(self.batches.clone(), self.trainer.progress().step as u64, AHEAD);
         for batch in ahead.take(steps.saturating_sub(self.trainer.progress().step)) {
             let done = self.trainer.step(&batch?).map_err(|error| self.with_checkpoint(error))?;
-            metrics.line(&done)?;
-            progress.step(done.loss, done.tokens_per_second);
+            watch.step(done, self.trainer.progress())?;
             let began = Instant::now();
             self.summary.stopped = stop() && done.step < steps;
             let last = done.step == steps || self.summary.stopped;
@@ -157,8 +199,7 @@ impl<'a> Session<'a> {
                 self.valid.as_ref().filter(|_| (save || due(self.config.eval.every)) && !self.summary.stopped)
             {
                 let found = self.trainer.evaluate(valid)?;
-                metrics
-                    .line(&json!({ "step": done.step, "valid_loss": found.loss(), "valid_tokens": found.tokens }))?;
+                watch.valid(&found, self.trainer.progress())?;
                 self.summary.valid = Some(found);
                 if save && self.best.is_none_or(|(loss, _)| found.loss() < loss) {
                     self.best = Some((found.loss(), done.step));
@@ -175,7 +216,7 @@ impl<'a> Session<'a> {
                 break;
             }
         }
-        progress.finish();
+        watch.finish();
         self.summary.progress = *self.trainer.progress();
         let seconds = clock.elapsed().saturating_sub(aside).as_secs_f64();
         let tokens = self.summary.progress.tokens - before;

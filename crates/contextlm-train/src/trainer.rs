@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::freeze::freeze;
 use crate::optimizer::{Optimizer, OptimizerState};
+use crate::random::random_numbers;
 use crate::tensors::check_batch;
 use crate::{
-    DecayGroups, Evaluation, Metrics, Progress, TrainConfig, TrainError, batch_tensors, clip_grad_norm, decay_groups,
-    evaluate,
+    DecayGroups, Evaluation, Metrics, Progress, StepLine, TrainConfig, TrainError, ValidLine, batch_tensors,
+    clip_grad_norm, decay_groups, evaluate,
 };
 
 /// What one optimizer step did.
@@ -23,6 +24,7 @@ pub struct StepMetrics {
     /// Targets seen so far, those of skipped steps included.
     pub tokens: u64,
     /// Cross-entropy of the batch before the update, nats a target.
+    #[serde(deserialize_with = "crate::record::null_is_nan")]
     pub loss: f64,
     /// Latent loss before its weight, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -30,20 +32,13 @@ pub struct StepMetrics {
     /// Learning rate of the step.
     pub lr: f64,
     /// Global norm of the gradients before clipping.
+    #[serde(deserialize_with = "crate::record::null_is_nan")]
     pub grad_norm: f64,
     /// Speed of this step.
     pub tokens_per_second: f64,
     /// Whether the guard skipped the update.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub skipped: bool,
-}
-
-/// A line of the metrics for a validation.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-struct ValidMetrics {
-    step: usize,
-    valid_loss: f64,
-    valid_tokens: usize,
 }
 
 /// What a run left behind.
@@ -227,8 +222,9 @@ impl<B: Backbone> Trainer<B> {
         progress.start(self.config.steps, self.progress.step);
         while self.progress.step < until.min(self.config.steps) {
             let done = self.step(&batches.batch(self.progress.step as u64)?)?;
-            metrics.line(&done)?;
-            progress.step(done.loss, done.tokens_per_second);
+            let line = StepLine { metrics: done, smoothed_loss: self.progress.smoothed_loss, mfu: None };
+            metrics.line(&line)?;
+            progress.step(&line);
             run.steps.push(done);
 
             let every = self.config.eval_every;
@@ -237,7 +233,7 @@ impl<B: Backbone> Trainer<B> {
             if let Some(valid) = valid.filter(|_| due) {
                 let evaluation = self.evaluate(valid)?;
                 let (valid_loss, valid_tokens) = (evaluation.loss(), evaluation.tokens);
-                metrics.line(&ValidMetrics { step, valid_loss, valid_tokens })?;
+                metrics.line(&ValidLine { step, tokens: done.tokens, valid_loss, valid_tokens })?;
                 run.valid.push((step, evaluation));
             }
         }
@@ -264,6 +260,7 @@ impl<B: Backbone> Trainer<B> {
         for from in (0..batch.rows).step_by(micro_batch) {
             let to = batch.rows.min(from + micro_batch);
             let part = batch_tensors(batch, from, to, &self.device)?;
+            let _drawing = random_numbers();
             self.device.seed(dropout_seed(self.config.seed, self.progress.step, from));
             let options = LossOptions {
                 documents: part.documents,

@@ -125,6 +125,13 @@ impl WeightsError {
     }
 }
 
+/// Problems that a message lists; a file can have millions.
+const LISTED: usize = 1000;
+
 fn list(problems: &[Problem]) -> String {
-    problems.iter().map(|problem| format!("\n  {problem}")).collect()
+    let mut text: String = problems.iter().take(LISTED).map(|problem| format!("\n  {problem}")).collect();
+    if problems.len() > LISTED {
+        text += &format!("\n  and {} more", problems.len() - LISTED);
+    }
+    text
 }

@@ -1,13 +1,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::header::{Stored, read_header};
 use crate::index::read_index;
 use crate::{Problem, WeightsError};
 
-/// What is written by pickle, under its usual names.
-const PICKLES: [&str; 4] = ["pytorch_model.bin", "pytorch_model.bin.index.json", "consolidated.00.pth", "model.pt"];
+/// Whether a file of this name is written by pickle, or is the index of such files.
+pub(crate) fn is_pickle(name: &str) -> bool {
+    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+    matches!(ending, "pt" | "pth" | "pkl" | "ckpt") || name.starts_with("pytorch_model") && name.contains(".bin")
+}
 
 /// Why it is not read.
 pub(crate) const NO_PICKLE: &str = "a pickle file can run any code and is never read; save the model as safetensors";
@@ -24,6 +27,7 @@ pub(crate) struct ModelFiles {
 impl ModelFiles {
     /// Opens `model.safetensors`, or else the shards of `model.safetensors.index.json`, and reads the headers.
     pub(crate) fn open(dir: &Path) -> Result<Self, WeightsError> {
+        check_directory(dir)?;
         let there = |name: &str| dir.join(name).try_exists().unwrap_or(false);
         let (single, index) = ("model.safetensors", "model.safetensors.index.json");
         if there(single) {
@@ -32,8 +36,8 @@ impl ModelFiles {
             let shards = read_index(&dir.join(index))?;
             let names: BTreeSet<String> = shards.values().cloned().collect();
             Self::open_all(dir, names.into_iter().collect(), Some(&shards))
-        } else if let Some(name) = PICKLES.into_iter().find(|name| there(name)) {
-            Err(WeightsError::file(&dir.join(name), NO_PICKLE))
+        } else if let Some(path) = pickle_in(dir) {
+            Err(WeightsError::file(&path, NO_PICKLE))
         } else {
             Err(WeightsError::file(dir, format!("there is neither {single} nor {index} in it")))
         }
@@ -67,6 +71,22 @@ impl ModelFiles {
         }
         if problems.is_empty() { Ok(all) } else { Err(WeightsError::Tensors { path: dir.into(), problems }) }
     }
+}
+
+/// Says so where a file is given in the place of its directory.
+pub(crate) fn check_directory(dir: &Path) -> Result<(), WeightsError> {
+    match dir.is_file() {
+        true if dir.file_name().is_some_and(|name| is_pickle(&name.to_string_lossy())) => {
+            Err(WeightsError::file(dir, NO_PICKLE))
+        }
+        true => Err(WeightsError::file(dir, "is a file; give the directory that has it and config.json")),
+        false => Ok(()),
+    }
+}
+
+fn pickle_in(dir: &Path) -> Option<PathBuf> {
+    let paths = std::fs::read_dir(dir).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    paths.filter(|path| path.file_name().is_some_and(|name| is_pickle(&name.to_string_lossy()))).min()
 }
 
 /// Checks that a file is in its directory after all links. One link may lead out: that of a snapshot in the Hugging Face cache

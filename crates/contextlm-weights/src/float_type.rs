@@ -1,5 +1,3 @@
-use burn::tensor::DType;
-
 /// The type of values, in files or in memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum FloatType {
@@ -34,14 +32,6 @@ impl FloatType {
         match self {
             Self::F32 => 4,
             Self::Bf16 | Self::F16 => 2,
-        }
-    }
-
-    pub(crate) fn in_memory(self) -> DType {
-        match self {
-            Self::F32 => DType::F32,
-            Self::Bf16 => DType::BF16,
-            Self::F16 => DType::F16,
         }
     }
 }

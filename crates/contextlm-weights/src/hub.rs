@@ -4,6 +4,7 @@ mod download;
 mod name;
 mod options;
 mod snapshot;
+mod wait;
 
 use std::path::{Path, PathBuf};
 
@@ -11,6 +12,7 @@ pub use name::HubModel;
 pub use options::HubOptions;
 
 use crate::WeightsError;
+use crate::files::check_directory;
 use download::download;
 use snapshot::cached;
 
@@ -31,8 +33,8 @@ pub struct Snapshot {
 ///
 /// What exists as a path is a path. A revision is a branch, a tag or a commit, `main` if it is not given. Only
 /// `config.json`, the tokenizer's files and safetensors are ever fetched. A download that broke off goes on where it was.
-/// Where the hub cannot be reached (which takes [`HubOptions::patience`], 8 seconds, at most to find out), a snapshot in the cache is used, if there
-/// is a whole one.
+/// Where the hub cannot be reached (which takes [`HubOptions::patience`], 8 seconds, at most to find out), a snapshot in
+/// the cache is used, if there is a whole one.
 ///
 /// # Errors
 /// [`WeightsError::Hub`] naming the model and what to do; [`WeightsError::File`] if the name is neither a directory nor
@@ -40,6 +42,7 @@ pub struct Snapshot {
 pub fn find(model: &str, options: &HubOptions) -> Result<Snapshot, WeightsError> {
     let path = Path::new(model);
     if path.exists() {
+        check_directory(path)?;
         return Ok(Snapshot { dir: path.into(), model: None, offline: None });
     }
     let Ok(name) = model.parse::<HubModel>() else {

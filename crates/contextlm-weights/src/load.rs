@@ -2,16 +2,24 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use contextlm_core::{Backbone, ContextLm, ContextLmConfig, ModulePath, TensorLayout};
+use half::{bf16, f16};
 
-use crate::files::{ModelFiles, open_file};
+use crate::files::{ModelFiles, check_directory, open_file};
 use crate::plan::{Plan, Source, plan};
+use crate::value::Value;
 use crate::values::{Values, read, read_transposed};
 use crate::{FloatType, KeyMap, WeightsError};
 
 /// Configs are a few hundred lines.
 const MAX_CONFIG: u64 = 10_000_000;
+
+/// Every family's block has at least as many, and so has the predictor's.
+const TENSORS_OF_A_BLOCK: usize = 9;
+
+/// Layers that are built whatever the files hold, so that the error can list what is missing.
+const LAYERS_OF_ANY_FILE: usize = 100;
 
 /// How a model directory is read.
 #[derive(Debug, Clone, Default)]
@@ -57,6 +65,7 @@ pub fn load(dir: impl AsRef<Path>, device: &Device) -> Result<Loaded, WeightsErr
 /// As [`load`].
 pub fn load_with(dir: impl AsRef<Path>, device: &Device, options: &LoadOptions) -> Result<Loaded, WeightsError> {
     let dir = dir.as_ref();
+    check_directory(dir)?;
     let path = dir.join("config.json");
     open_file(&path, MAX_CONFIG)?;
     let config = ContextLmConfig::from_file(&path)?;
@@ -66,7 +75,7 @@ pub fn load_with(dir: impl AsRef<Path>, device: &Device, options: &LoadOptions) 
     // A block is an allocation before it has weights, and a config can ask for any number of them.
     let predictor = config.context.as_ref().map_or(0, |context| context.predictor_layers);
     let (layers, tensors) = (config.backbone.layers().saturating_add(predictor), files.tensors.len());
-    if layers > tensors {
+    if layers > LAYERS_OF_ANY_FILE.max(tensors / TENSORS_OF_A_BLOCK) {
         return Err(WeightsError::Layers { path, layers, tensors });
     }
     let Filled { model, tensors, unused, not_finite } = fill(config.init(device)?, &files, dir, options)?;
@@ -108,29 +117,40 @@ fn fill<B: Backbone>(
     dir: &Path,
     options: &LoadOptions,
 ) -> Result<Filled<B>, WeightsError> {
-    let Plan { sources, unused } = plan(&model, files, dir, options.allow_unused)?;
-    let tensors = sources.len();
-    let (path, dtype) = (ModulePath::default(), options.dtype.in_memory());
-    let mut filler = Filler { sources, files, dir, dtype, scratch: Vec::new(), path, not_finite: 0, error: None };
+    let plan = plan(&model, files, dir, options.allow_unused)?;
+    match options.dtype {
+        FloatType::F32 => fill_as::<f32, B>(model, plan, files, dir),
+        FloatType::Bf16 => fill_as::<bf16, B>(model, plan, files, dir),
+        FloatType::F16 => fill_as::<f16, B>(model, plan, files, dir),
+    }
+}
+
+fn fill_as<V: Value, B: Backbone>(
+    model: ContextLm<B>,
+    Plan { sources, unused }: Plan,
+    files: &ModelFiles,
+    dir: &Path,
+) -> Result<Filled<B>, WeightsError> {
+    let (tensors, path) = (sources.len(), ModulePath::default());
+    let mut filler = Filler::<V> { sources, files, dir, scratch: Vec::new(), path, not_finite: 0, error: None };
     let model = model.map(&mut filler);
     let not_finite = filler.not_finite;
     filler.error.map_or(Ok(Filled { model, tensors, unused, not_finite }), Err)
 }
 
-/// Walks through a model and reads parameter after parameter.
-struct Filler<'a> {
+/// Walks through a model and reads parameter after parameter, in the type that they have in memory.
+struct Filler<'a, V> {
     sources: HashMap<String, Source>,
     files: &'a ModelFiles,
     dir: &'a Path,
-    dtype: DType,
     /// Memory for one tensor, used again and again.
-    scratch: Vec<f32>,
+    scratch: Vec<V>,
     path: ModulePath,
     not_finite: u64,
     error: Option<WeightsError>,
 }
 
-impl ModuleMapper for Filler<'_> {
+impl<V: Value> ModuleMapper for Filler<'_, V> {
     fn map_float<const R: usize>(&mut self, param: Param<Tensor<R>>) -> Param<Tensor<R>> {
         let Some(source) = self.sources.remove(&self.path.path()).filter(|_| self.error.is_none()) else {
             return param;
@@ -146,7 +166,7 @@ impl ModuleMapper for Filler<'_> {
             Ok(Values { values, not_finite }) => {
                 self.not_finite += not_finite as u64;
                 let data = TensorData::new(values, param.lazy_shape());
-                let tensor = Tensor::from_data(data.convert_dtype(self.dtype), (&param.lazy_device(), self.dtype));
+                let tensor = Tensor::from_data(data, (&param.lazy_device(), V::dtype()));
                 let id = param.id;
                 param.transform_for_load(tensor, id)
             }

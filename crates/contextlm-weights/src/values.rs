@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use safetensors::Dtype;
 
 use crate::header::Stored;
+use crate::value::Value;
 
 /// Values that are read at once: enough to make the calls cheap, and a piece of a matrix that stays in the cache.
 const PIECE: usize = 1 << 18;
@@ -20,40 +21,40 @@ pub(crate) fn is_float(dtype: Dtype) -> bool {
 }
 
 /// Values, and how many of them are infinite or no number.
-pub(crate) struct Values {
-    pub(crate) values: Vec<f32>,
+pub(crate) struct Values<V> {
+    pub(crate) values: Vec<V>,
     pub(crate) not_finite: usize,
 }
 
 /// All values of a tensor in order.
-pub(crate) fn read(file: &File, tensor: &Stored) -> io::Result<Values> {
-    let mut values = vec![0.0; tensor.len()];
+pub(crate) fn read<V: Value>(file: &File, tensor: &Stored) -> io::Result<Values<V>> {
+    let mut values = bytemuck::zeroed_vec(tensor.len());
     let not_finite = read_into(file, tensor, &mut values)?;
     Ok(Values { values, not_finite })
 }
 
 /// Fills `all` with a tensor's values, pieces of it on all threads; gives how many are not finite.
-fn read_into(file: &File, tensor: &Stored, all: &mut [f32]) -> io::Result<usize> {
+fn read_into<V: Value>(file: &File, tensor: &Stored, all: &mut [V]) -> io::Result<usize> {
     let size = (tensor.dtype.bitsize() / 8) as u64;
-    let read = |(number, piece): (usize, &mut [f32])| {
+    let read = |(number, piece): (usize, &mut [V])| {
         let at = tensor.start + (number * PIECE) as u64 * size;
         read_piece(file, tensor.dtype, at, piece)?;
         // Now, while they are in the cache.
-        Ok(piece.iter().filter(|value| !value.is_finite()).count())
+        Ok(piece.iter().filter(|value| !value.widened().is_finite()).count())
     };
     all.par_chunks_mut(PIECE).enumerate().map(read).sum()
 }
 
-fn read_piece(file: &File, dtype: Dtype, at: u64, into: &mut [f32]) -> io::Result<()> {
-    if dtype == Dtype::F32 && cfg!(target_endian = "little") {
+fn read_piece<V: Value>(file: &File, dtype: Dtype, at: u64, into: &mut [V]) -> io::Result<()> {
+    if dtype == V::STORED && cfg!(target_endian = "little") {
         // As they are in the file.
         return read_exact_at(file, bytemuck::cast_slice_mut(into), at);
     }
     let mut bytes = vec![0; into.len() * dtype.bitsize() / 8];
     read_exact_at(file, &mut bytes, at)?;
-    fn fill<const N: usize>(into: &mut [f32], bytes: &[u8], value: impl Fn([u8; N]) -> f32) {
-        for (into, word) in into.iter_mut().zip(words(bytes)) {
-            *into = value(word);
+    fn fill<const N: usize, V: Value>(into: &mut [V], bytes: &[u8], value: impl Fn([u8; N]) -> f32) {
+        for (into, word) in into.iter_mut().zip(bytes.as_chunks().0) {
+            *into = V::nearest(value(*word));
         }
     }
     match dtype {
@@ -84,28 +85,28 @@ fn read_exact_at(file: &File, mut bytes: &mut [u8], mut at: u64) -> io::Result<(
 
 /// The values of a matrix [rows, columns] in the order of its transpose. `scratch` is used for the order of the file: new
 /// memory costs more than the reading, so that one is kept for all matrices.
-pub(crate) fn read_transposed(
+pub(crate) fn read_transposed<V: Value>(
     file: &File,
     tensor: &Stored,
     [rows, columns]: [usize; 2],
-    scratch: &mut Vec<f32>,
-) -> io::Result<Values> {
+    scratch: &mut Vec<V>,
+) -> io::Result<Values<V>> {
     /// Rows and columns that are turned together: both sides stay in the nearest cache.
     const BLOCK: usize = 32;
     if scratch.len() < rows * columns {
         // Not both at once.
         *scratch = Vec::new();
-        *scratch = vec![0.0; rows * columns];
+        *scratch = bytemuck::zeroed_vec(rows * columns);
     }
     let source = &mut scratch[..rows * columns];
     let not_finite = read_into(file, tensor, source)?;
     let source = &*source;
-    let mut all = vec![0.0; rows * columns];
-    all.par_chunks_mut((BLOCK * rows).max(1)).enumerate().for_each(|(number, turned)| {
+    let mut all = bytemuck::zeroed_vec(rows * columns);
+    all.par_chunks_mut((BLOCK * rows).max(1)).enumerate().for_each(|(number, turned): (_, &mut [V])| {
         let (first, width) = (number * BLOCK, turned.len() / rows);
         // By way of a small square: rows of both matrices are a power of two apart, and would push each other out of the
         // cache.
-        let mut square = [0.0; BLOCK * BLOCK];
+        let mut square = [V::zeroed(); BLOCK * BLOCK];
         for from in (0..rows).step_by(BLOCK) {
             let height = BLOCK.min(rows - from);
             for (row, square) in square.chunks_mut(BLOCK).take(height).enumerate() {
@@ -124,7 +125,7 @@ pub(crate) fn read_transposed(
 /// Whether two tensors of the same shape have the same values.
 pub(crate) fn equal(first: (&File, &Stored), second: (&File, &Stored)) -> io::Result<bool> {
     let count = first.1.len();
-    let (mut a, mut b) = (vec![0.0; PIECE.min(count)], vec![0.0; PIECE.min(count)]);
+    let (mut a, mut b) = (vec![0_f32; PIECE.min(count)], vec![0_f32; PIECE.min(count)]);
     for from in (0..count).step_by(PIECE) {
         let here = PIECE.min(count - from);
         for ((file, tensor), values) in [(first, &mut a), (second, &mut b)] {
@@ -138,61 +139,5 @@ pub(crate) fn equal(first: (&File, &Stored), second: (&File, &Stored)) -> io::Re
     Ok(true)
 }
 
-/// Words of N bytes.
-fn words<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> {
-    bytes.as_chunks::<N>().0.iter().copied()
-}
-
 #[cfg(test)]
-mod tests {
-    use std::io::{Seek, SeekFrom, Write};
-
-    use super::*;
-
-    /// A file with a matrix of bf16, which 0..256 fit exactly, behind some other bytes.
-    fn matrix(rows: usize, columns: usize) -> (File, Stored, Vec<f32>) {
-        let values: Vec<f32> = (0..rows * columns).map(|i| ((i * 31 + i / 977) % 256) as f32).collect();
-        let mut bytes = vec![9; 16];
-        bytes.extend(values.iter().flat_map(|&value| bf16::from_f32(value).to_le_bytes()));
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(&bytes).unwrap();
-        (file, Stored { dtype: Dtype::BF16, shape: vec![rows, columns], start: 16 }, values)
-    }
-
-    #[test]
-    fn a_tensor_of_many_pieces_is_read_whole_and_transposed() {
-        let mut scratch = Vec::new();
-        for (rows, columns) in [(1000, 701), (3, PIECE + 1), (PIECE + 1, 2), (0, 5), (5, 0)] {
-            let (file, stored, values) = matrix(rows, columns);
-            assert_eq!(read(&file, &stored).unwrap().values, values);
-            let transposed = read_transposed(&file, &stored, [rows, columns], &mut scratch).unwrap().values;
-            let expected: Vec<f32> = (0..rows * columns).map(|i| values[(i % rows) * columns + i / rows]).collect();
-            assert!(transposed == expected, "{rows} x {columns}");
-        }
-    }
-
-    #[test]
-    fn equality_sees_the_last_value() {
-        let ((file, stored, _), (mut other, _, _)) = (matrix(1000, 701), matrix(1000, 701));
-        assert!(equal((&file, &stored), (&other, &stored)).unwrap());
-        other.seek(SeekFrom::End(-1)).unwrap();
-        other.write_all(&[0xff]).unwrap();
-        assert!(!equal((&file, &stored), (&other, &stored)).unwrap());
-    }
-
-    /// Every exponent of bf16 and f16, subnormal, infinite and NaN included, becomes what PyTorch makes of it in f32.
-    #[test]
-    fn halves_are_converted_as_by_pytorch() {
-        let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/values");
-        let tensors = |name: &str| {
-            let file = File::open(fixtures.join(name)).unwrap();
-            let header = crate::header::read_header(&file).unwrap();
-            header.into_iter().map(move |(name, stored)| (name, read(&file, &stored).unwrap().values))
-        };
-        // Which NaN it is says nothing.
-        let same = |a: f32, b: f32| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
-        for ((name, found), (_, expected)) in tensors("halves.safetensors").zip(tensors("expected.safetensors")) {
-            assert!(found.len() > 100 && found.iter().zip(&expected).all(|(a, b)| same(*a, *b)), "{name}");
-        }
-    }
-}
+mod tests;

@@ -26,6 +26,8 @@ struct Hub {
     tag: Option<String>,
     /// Answers to files of this ending break off after so many bytes, as often as it says.
     broken: Option<(String, usize, usize)>,
+    /// Whether what breaks off is never closed.
+    silent: bool,
     /// What was asked for: path, range, token.
     log: Vec<(String, String, String)>,
 }
@@ -109,6 +111,15 @@ fn answer(mut stream: TcpStream, hub: &Mutex<Hub>) {
         {
             *times -= 1;
             body = &body[..*bytes];
+            let silent = hub.silent;
+            drop(hub);
+            send("206 Partial Content", &more, to - from, body);
+            if silent {
+                loop {
+                    std::thread::park();
+                }
+            }
+            return;
         }
         return send("206 Partial Content", &more, to - from, body);
     }
@@ -173,6 +184,22 @@ fn a_download_that_broke_off_goes_on_where_it_was() {
     assert_eq!(values(&found.dir), values(&fixture("gpt2")));
     let log = server.hub.lock().unwrap();
     assert_eq!(log.log.last().unwrap().1, "bytes=1000-");
+}
+
+#[test]
+fn a_download_that_stalls_is_given_up_and_kept() {
+    let server = Server::new(repository());
+    {
+        let mut hub = server.hub.lock().unwrap();
+        (hub.broken, hub.silent) = (Some(("model.safetensors".into(), 1000, 1)), true);
+    }
+    let mut options = server.options.clone();
+    options.stall = Duration::from_millis(300);
+    let error = find("org/name", &options).unwrap_err().to_string();
+    assert!(error.contains("model.safetensors: nothing came for 300ms"), "{error}");
+    // In this process the first call still holds the file.
+    let part = server.options.cache.join("models--org--name/blobs/tag-of-model-safetensors.part");
+    assert_eq!(fs::metadata(part).unwrap().len(), 1000);
 }
 
 #[test]

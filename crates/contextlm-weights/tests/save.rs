@@ -9,7 +9,7 @@ use std::path::Path;
 use common::{Scramble, cpu, fixture, logits, parameters, read_file};
 use contextlm_core::{
     Backbone, BackboneConfig, ContextConfig, ContextLm, ContextLmConfig, FusionKind, Gpt2Config, GptNeoXConfig,
-    InitialContextKind, Module, ModulePath, Pooling, Source,
+    InitialContextKind, LlamaConfig, Module, ModulePath, Pooling, Source,
 };
 use contextlm_weights::{
     FloatType, LoadOptions, ModelCard, SaveOptions, load, load_into, load_with, save, save_tensors,
@@ -17,7 +17,7 @@ use contextlm_weights::{
 use half::{bf16, f16};
 use proptest::prelude::*;
 
-fn backbones() -> [BackboneConfig; 3] {
+fn backbones() -> [BackboneConfig; 4] {
     let gpt2 =
         Gpt2Config { vocab_size: 31, n_positions: 12, n_embd: 16, n_layer: 2, n_head: 2, ..Gpt2Config::default() };
     let neox = GptNeoXConfig {
@@ -30,7 +30,23 @@ fn backbones() -> [BackboneConfig; 3] {
         ..GptNeoXConfig::default()
     };
     let untied = Gpt2Config { tie_word_embeddings: false, ..gpt2.clone() };
-    [BackboneConfig::Gpt2(gpt2), BackboneConfig::Gpt2(untied), BackboneConfig::GptNeoX(neox)]
+    let llama = LlamaConfig {
+        vocab_size: 31,
+        max_position_embeddings: 12,
+        hidden_size: 16,
+        num_hidden_layers: 2,
+        num_attention_heads: 4,
+        num_key_value_heads: Some(2),
+        intermediate_size: 24,
+        attention_bias: true,
+        ..LlamaConfig::default()
+    };
+    [
+        BackboneConfig::Gpt2(gpt2),
+        BackboneConfig::Gpt2(untied),
+        BackboneConfig::GptNeoX(neox),
+        BackboneConfig::Llama(llama),
+    ]
 }
 
 /// A model whose parameters are all different.
@@ -84,7 +100,7 @@ proptest! {
 
     #[test]
     fn every_model_is_read_as_it_was_written(
-        context in contexts(), family in 0..3_usize, max_shard_bytes in prop_oneof![1..20_000_u64, Just(u64::MAX)],
+        context in contexts(), family in 0..4_usize, max_shard_bytes in prop_oneof![1..20_000_u64, Just(u64::MAX)],
     ) {
         let mut config = ContextLmConfig::new(backbones()[family].clone());
         config.context = context;
@@ -100,15 +116,24 @@ proptest! {
 
 #[test]
 fn names_and_layout_are_those_of_transformers() {
-    // What transformers wrote comes out with the same names, shapes and values.
-    for name in ["gpt2", "gpt2_odd_head", "neox", "neox_tied"] {
-        let loaded = load(fixture(name), &cpu()).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let dir = folder.path().join("model");
-        save(&loaded.model, &loaded.config, &dir, &SaveOptions::default()).unwrap();
-        let (theirs, ours) = (fixture(name).join("model.safetensors"), dir.join("model.safetensors"));
-        assert!(read_file(&ours) == read_file(&theirs), "{name}");
+    // What transformers wrote comes out with the same names, shapes and values, and what the PyTorch reference wrote.
+    let mut count = 0;
+    for folder in [fixture(""), fixture("contextlm")] {
+        for theirs in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            // Version 5 calls NeoX's head lm_head; what we write is what both versions read.
+            if !theirs.join("config.json").exists() || theirs.ends_with("v5_neox") {
+                continue;
+            }
+            let loaded = load(&theirs, &cpu()).unwrap();
+            let folder = tempfile::tempdir().unwrap();
+            let ours = folder.path().join("model");
+            save(&loaded.model, &loaded.config, &ours, &SaveOptions::default()).unwrap();
+            let values = |dir: &Path| read_file(&dir.join("model.safetensors"));
+            assert!(values(&ours) == values(&theirs), "{}", theirs.display());
+            count += 1;
+        }
     }
+    assert_eq!(count, 14 + 27);
 }
 
 #[test]
@@ -147,7 +172,7 @@ fn half_precision_is_rounded_to_the_nearest() {
 
 #[test]
 fn a_directory_is_replaced_only_if_asked_for() {
-    let [gpt2, _, neox] = backbones().map(ContextLmConfig::new);
+    let [gpt2, _, neox, _] = backbones().map(ContextLmConfig::new);
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("model");
     fs::create_dir(&dir).unwrap(); // an empty one is taken
@@ -165,6 +190,10 @@ fn a_directory_is_replaced_only_if_asked_for() {
     fs::write(&file, "kept").unwrap();
     let error = save(&second, &neox, &file, &overwrite).unwrap_err().to_string();
     assert!(error.contains("no directory") && fs::read_to_string(&file).unwrap() == "kept", "{error}");
+    if cfg!(target_os = "linux") {
+        // Nobody can make a folder there.
+        assert!(save(&second, &neox, "/proc/model", &overwrite).unwrap_err().to_string().contains("/proc"));
+    }
     let below_a_file = file.join("model");
     assert!(save(&second, &neox, &below_a_file, &overwrite).unwrap_err().to_string().contains("file"));
 }

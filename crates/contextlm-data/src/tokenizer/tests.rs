@@ -19,6 +19,19 @@ fn any_text_comes_back() {
     }
 }
 
+proptest::proptest! {
+    #[test]
+    fn whatever_is_utf8_comes_back(text in proptest::prelude::any::<String>(), spelled in "[a-z <|>\\u{0}-\\u{20}]{0,40}") {
+        thread_local!(static TOKENIZER: Tokenizer = trained());
+        TOKENIZER.with(|tokenizer| {
+            let text = text + &spelled;
+            let ids = tokenizer.encode(&text).unwrap();
+            assert!(!ids.contains(&tokenizer.end_of_text().unwrap()));
+            assert_eq!(tokenizer.decode(&ids).unwrap(), text);
+        });
+    }
+}
+
 #[test]
 fn a_spelled_special_token_is_plain_text() {
     let tokenizer = trained();
@@ -105,6 +118,18 @@ fn ids_without_a_token_are_errors() {
     assert_eq!(tokenizer.id_to_token(id), None);
 }
 
+#[test]
+fn a_tokenizer_of_another_model_is_refused() {
+    let tokenizer = trained();
+    let size = tokenizer.vocab_size();
+    // Models are padded.
+    assert!(tokenizer.check_vocabulary(size).is_ok() && tokenizer.check_vocabulary(size + 27).is_ok());
+    let error = tokenizer.check_vocabulary(size - 1).unwrap_err();
+    assert!(
+        matches!(error, DataError::AnotherVocabulary { tokenizer, model } if (tokenizer, model) == (size, size - 1))
+    );
+}
+
 /// The trained tokenizer's file after `edit`.
 fn edited(edit: impl Fn(String) -> String) -> Result<Tokenizer, DataError> {
     let folder = tempfile::tempdir().unwrap();
@@ -149,6 +174,11 @@ fn files_that_are_no_tokenizer() {
         assert!(matches!(error, DataError::TokenizerFile { .. }), "{error}");
         assert!(error.to_string().contains("tokenizer.json"), "{error}");
     }
+    // Cut off anywhere.
+    for part in 1..16 {
+        let error = edited(|file| file.chars().take(file.chars().count() * part / 16).collect()).unwrap_err();
+        assert!(matches!(error, DataError::TokenizerFile { .. }), "{error}");
+    }
     let error = edited(|file| file.replace(r#""dropout":null"#, r#""dropout":0.1"#)).unwrap_err();
     assert!(error.to_string().contains("dropout"), "{error}");
 }
@@ -168,6 +198,24 @@ fn senseless_files_are_errors_and_no_panics() {
     let bytes = r#""decoder":{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true}"#;
     let tokenizer = edited(|file| file.replace(bytes, strip)).unwrap();
     assert!(matches!(tokenizer.decode(&[1]), Err(DataError::Tokenizer { .. })));
+}
+
+#[test]
+fn special_tokens_that_the_file_asks_for_are_put_around_a_text_on_demand_only() {
+    let begin = trained().token_to_id("<|endoftext|>").unwrap();
+    let tokenizer = edited(|file| {
+        let mut json: serde_json::Value = serde_json::from_str(&file).unwrap();
+        json["post_processor"] = serde_json::json!({
+            "type": "TemplateProcessing", "pair": [],
+            "single": [{ "SpecialToken": { "id": "B", "type_id": 0 } }, { "Sequence": { "id": "A", "type_id": 0 } }],
+            "special_tokens": { "B": { "id": "B", "ids": [begin], "tokens": ["<|endoftext|>"] } },
+        });
+        json.to_string()
+    })
+    .unwrap();
+    let plain = tokenizer.encode("the chunk").unwrap();
+    assert_eq!(tokenizer.encode_with_special("the chunk").unwrap(), [vec![begin], plain].concat());
+    assert_eq!(trained().encode_with_special("the chunk").unwrap(), trained().encode("the chunk").unwrap());
 }
 
 #[test]

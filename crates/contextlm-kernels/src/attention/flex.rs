@@ -5,7 +5,8 @@ use burn::tensor::Shape;
 
 use super::KeyRanges;
 use super::ops::AttentionOps;
-use super::tiles::{Heads, Saved, Sizes, backward, forward};
+use super::tiles::{Saved, Sizes, backward, forward};
+use crate::flex::heads::{heads, with_whole_heads};
 use crate::flex::parallel::blocks;
 use crate::flex::tensor::{FlexTensor, contiguous, tensor, values};
 
@@ -55,20 +56,6 @@ fn sizes(q: &FlexTensor, k: &FlexTensor, scale: f64) -> Sizes {
     let [rows, queries, heads, width] = q.shape().dims();
     let [_, keys, kv_heads, _] = k.shape().dims();
     Sizes { rows, queries, keys, heads, kv_heads, width, scale: scale as f32 }
-}
-
-/// The tensor [B, T, H, Dh] itself if the elements of every head are side by side, as they are in parts of a projection,
-/// else a contiguous copy.
-fn with_whole_heads(tensor: FlexTensor) -> FlexTensor {
-    let strides = tensor.layout().strides();
-    let whole = strides[3] == 1 && strides.iter().all(|&stride| stride >= 0);
-    if whole { tensor } else { tensor.to_contiguous() }
-}
-
-fn heads(tensor: &FlexTensor) -> Heads<'_> {
-    let layout = tensor.layout();
-    let stride = |dimension: usize| layout.strides()[dimension].unsigned_abs();
-    Heads { values: &tensor.storage::<f32>()[layout.start_offset()..], strides: [stride(0), stride(1), stride(2)] }
 }
 
 /// [B, H, T, Dh] to [B, T, H, Dh].

@@ -1,16 +1,19 @@
 //! Attention over slices, in tiles: of the [T, S] scores only one tile exists at a time (arXiv 2205.14135).
 //!
-//! Tiles begin at multiples of their size, and a tile that a query does not attend to leaves its result as it is. So the
-//! result of a query is the same whatever comes after it.
+//! Keys that a query does not attend to have weights of exactly 0 and do not count for its maximum, so what they are does
+//! not change a bit of its result. Tiles begin at multiples of their size: the results at the beginning of a longer
+//! sequence are those of a shorter one, but where tiles have only a few rows or columns, whose products are added up in
+//! another order.
 
 use core::ops::Range;
 
-use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::KeyRanges;
+use crate::flex::heads::Heads;
 use crate::flex::math::{exp, max, sum};
 use crate::flex::product::{Matrix, product};
+use crate::flex::vectorised::{Vectorised, vectorised};
 
 /// Queries of a tile.
 const QUERIES: usize = 64;
@@ -23,42 +26,20 @@ const PARALLEL: usize = 1 << 18;
 
 /// Sizes of one attention: B rows, T queries of H heads, S keys of G heads, Dh wide.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Sizes {
-    pub(super) rows: usize,
-    pub(super) queries: usize,
-    pub(super) keys: usize,
-    pub(super) heads: usize,
-    pub(super) kv_heads: usize,
-    pub(super) width: usize,
+pub(crate) struct Sizes {
+    pub(crate) rows: usize,
+    pub(crate) queries: usize,
+    pub(crate) keys: usize,
+    pub(crate) heads: usize,
+    pub(crate) kv_heads: usize,
+    pub(crate) width: usize,
     /// What scores are multiplied by.
-    pub(super) scale: f32,
+    pub(crate) scale: f32,
 }
 
 impl Sizes {
     fn is_large(&self) -> bool {
         self.rows * self.heads * self.queries * self.keys * self.width > PARALLEL
-    }
-}
-
-/// Queries, keys or values [B, T, H, Dh] in a slice, the dimensions of a head side by side.
-#[derive(Clone, Copy)]
-pub(super) struct Heads<'a> {
-    pub(super) values: &'a [f32],
-    /// Strides of rows, entries and heads.
-    pub(super) strides: [usize; 3],
-}
-
-impl<'a> Heads<'a> {
-    /// Some entries of one head, [entries, Dh].
-    fn matrix(&self, row: usize, head: usize, entries: Range<usize>, width: usize) -> Matrix<'a> {
-        let [row_stride, stride, head_stride] = self.strides;
-        let start = row * row_stride + entries.start * stride + head * head_stride;
-        let count = entries.len();
-        if count == 0 {
-            Matrix::new(&[], 0, width, stride)
-        } else {
-            Matrix::new(&self.values[start..], count, width, stride)
-        }
     }
 }
 
@@ -78,7 +59,7 @@ fn inside(range: &Range<u32>, keys: &Range<usize>) -> Range<usize> {
 }
 
 /// Output [B, T, H*Dh], and the logarithm of every softmax's sum, [B, T, H].
-pub(super) fn forward(sizes: Sizes, q: Heads, k: Heads, v: Heads, ranges: &KeyRanges) -> (Vec<f32>, Vec<f32>) {
+pub(crate) fn forward(sizes: Sizes, q: Heads, k: Heads, v: Heads, ranges: &KeyRanges) -> (Vec<f32>, Vec<f32>) {
     let Sizes { rows, queries, heads, width, .. } = sizes;
     let mut out = vec![0.0; rows * queries * heads * width];
     let mut log_sums = vec![0.0; rows * queries * heads];
@@ -117,7 +98,7 @@ fn forward_tile(
     log_sums: &mut [f32],
 ) {
     let Sizes { heads, kv_heads, width, scale, .. } = sizes;
-    let (arch, stride) = (Arch::new(), heads * width);
+    let stride = heads * width;
     let count = log_sums.len() / heads;
     let ranges = &ranges[..count];
     let mut scores = vec![0.0; count * KEYS.min(sizes.keys)];
@@ -130,7 +111,7 @@ fn forward_tile(
             let k = k.matrix(row, kv_head, keys.clone(), width);
             product(scores, keys.len(), q, k.transposed(), scale, false);
             let out = &mut out[head * width..];
-            arch.dispatch(Softmax { scores, ranges, keys: &keys, state: &mut state, out, stride, width });
+            vectorised(Softmax { scores, ranges, keys: &keys, state: &mut state, out, stride, width });
             let weights = Matrix::new(scores, count, keys.len(), keys.len());
             product(out, stride, weights, v.matrix(row, kv_head, keys, width), 1.0, index > 0);
         }
@@ -154,11 +135,11 @@ struct Softmax<'a> {
     width: usize,
 }
 
-impl WithSimd for Softmax<'_> {
+impl Vectorised for Softmax<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
+    fn run(self) {
         let Self { scores, ranges, keys, state, out, stride, width } = self;
         for (query, (scores, range)) in scores.chunks_exact_mut(keys.len()).zip(ranges).enumerate() {
             let live = inside(range, keys);
@@ -191,14 +172,14 @@ impl WithSimd for Softmax<'_> {
 
 /// What the backward gets from the forward, and the gradient that reaches the output; [B, T, H*Dh], but [B, T, H].
 #[derive(Clone, Copy)]
-pub(super) struct Saved<'a> {
-    pub(super) out: &'a [f32],
-    pub(super) log_sums: &'a [f32],
-    pub(super) upstream: &'a [f32],
+pub(crate) struct Saved<'a> {
+    pub(crate) out: &'a [f32],
+    pub(crate) log_sums: &'a [f32],
+    pub(crate) upstream: &'a [f32],
 }
 
 /// Gradients of q [B, H, T, Dh], k and v [B, G, S, Dh].
-pub(super) fn backward(sizes: Sizes, q: Heads, k: Heads, v: Heads, ranges: &KeyRanges, saved: Saved) -> [Vec<f32>; 3] {
+pub(crate) fn backward(sizes: Sizes, q: Heads, k: Heads, v: Heads, ranges: &KeyRanges, saved: Saved) -> [Vec<f32>; 3] {
     let Sizes { rows, queries, keys, heads, kv_heads, width, .. } = sizes;
     let mut for_q = vec![0.0; rows * heads * queries * width];
     let mut for_k = vec![0.0; rows * kv_heads * keys * width];
@@ -237,7 +218,7 @@ fn backward_head(
     [for_q, for_k, for_v]: [&mut [f32]; 3],
 ) {
     let Sizes { queries, heads, width, scale, .. } = sizes;
-    let (arch, stride) = (Arch::new(), heads * width);
+    let stride = heads * width;
     let upstream = Heads { values: saved.upstream, strides: [queries * stride, stride, width] };
     let tile = QUERIES.min(queries) * KEYS.min(sizes.keys);
     let (mut weights, mut slopes) = (vec![0.0; tile], vec![0.0; tile]);
@@ -261,7 +242,7 @@ fn backward_head(
             let (k, v) = (k.matrix(row, group, keys.clone(), width), v.matrix(row, group, keys.clone(), width));
             product(weights, size, q, k.transposed(), scale, false);
             product(slopes, size, upstream, v.transposed(), 1.0, false);
-            arch.dispatch(Slopes { weights, slopes, ranges, keys: &keys, of_queries: &of_queries });
+            vectorised(Slopes { weights, slopes, ranges, keys: &keys, of_queries: &of_queries });
             let (weights, slopes) = (Matrix::new(weights, count, size, size), Matrix::new(slopes, count, size, size));
             let at = keys.start * width;
             product(&mut for_v[at..], width, weights.transposed(), upstream, 1.0, true);
@@ -281,11 +262,11 @@ struct Slopes<'a> {
     of_queries: &'a [(f32, f32)],
 }
 
-impl WithSimd for Slopes<'_> {
+impl Vectorised for Slopes<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
+    fn run(self) {
         let Self { weights, slopes, ranges, keys, of_queries } = self;
         let rows = weights.chunks_exact_mut(keys.len()).zip(slopes.chunks_exact_mut(keys.len()));
         for (((weights, slopes), range), (dot, log_sum)) in rows.zip(ranges).zip(of_queries) {

@@ -47,9 +47,6 @@ pub(crate) trait LinearCrossEntropyOps: Backend {
     }
 }
 
-#[cfg(feature = "flex")]
-impl LinearCrossEntropyOps for burn::backend::Flex {}
-
 #[cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu"))]
 impl LinearCrossEntropyOps for burn::backend::Cube {}
 
@@ -64,7 +61,7 @@ impl LinearCrossEntropyOps for burn::backend::LibTorch {}
 ///
 /// The z-loss adds z * l^2 to a row's loss, where l = m + ln(s) is the logarithm of its normaliser. The gradient of its
 /// logits becomes `scale` * (a * e / s - onehot) with a = 1 + 2 z l: the same with s / a in place of s.
-fn composed<B: Backend>(
+pub(super) fn composed<B: Backend>(
     hidden: FloatTensor<B>,
     weight: FloatTensor<B>,
     targets: IntTensor<B>,

@@ -1,7 +1,8 @@
 //! Work on blocks of the output, on all threads and with the widest vectors that the processor has.
 
-use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
+
+use super::vectorised::{Vectorised, vectorised};
 
 /// Elements of a block: enough that a thread does not wait for the next one, few enough to stay in the second cache.
 const BLOCK: usize = 16 * 1024;
@@ -12,21 +13,18 @@ pub(crate) fn rows_of_block(width: usize) -> usize {
     (BLOCK / width.max(1)).max(1)
 }
 
-/// Work on one block, which is compiled for every kind of processor; the kind is found out at run time.
-///
-/// What it calls must be inlined into it, closures with `#[inline(always)]` too: what is not is compiled for the oldest
-/// processors only. A generic closure in between is one call too many, hence the fields.
+/// Work on one block. A generic closure in between would be one call too many to be inlined, hence the fields.
 struct Block<'a, F> {
     work: &'a F,
     number: usize,
     out: &'a mut [f32],
 }
 
-impl<R, F: Fn(usize, &mut [f32]) -> R> WithSimd for Block<'_, F> {
+impl<R, F: Fn(usize, &mut [f32]) -> R> Vectorised for Block<'_, F> {
     type Output = R;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> R {
+    fn run(self) -> R {
         (*self.work)(self.number, self.out)
     }
 }
@@ -34,8 +32,7 @@ impl<R, F: Fn(usize, &mut [f32]) -> R> WithSimd for Block<'_, F> {
 /// Cuts `out` into blocks, calls `work` with the number and the values of each, and returns what it returns, in order.
 #[inline(always)]
 pub(crate) fn blocks<R: Send>(out: &mut [f32], block: usize, work: impl Fn(usize, &mut [f32]) -> R + Sync) -> Vec<R> {
-    let arch = Arch::new();
-    let run = |(number, out): (usize, &mut [f32])| arch.dispatch(Block { work: &work, number, out });
+    let run = |(number, out): (usize, &mut [f32])| vectorised(Block { work: &work, number, out });
     if out.len() <= BLOCK.min(block) {
         out.chunks_mut(block).enumerate().map(run).collect()
     } else {

@@ -1,4 +1,4 @@
-//! Small matrix products on one thread, by the crate that burn-flex has for its own.
+//! Matrix products by the crate that burn-flex has for its own, with sums and parts of larger matrices as results.
 
 /// A matrix in a slice.
 #[derive(Clone, Copy)]
@@ -35,11 +35,28 @@ fn span(rows: usize, columns: usize, stride: usize) -> usize {
     if rows == 0 || columns == 0 { 0 } else { (rows - 1) * stride + columns }
 }
 
-/// `out = scale * a b`, or with `add` `out += scale * a b`; out has a row every `stride` elements.
+/// `out = scale * a b`, or with `add` `out += scale * a b`, on this thread; out has a row every `stride` elements.
 ///
 /// # Panics
 /// If the sizes do not fit together.
 pub(crate) fn product(out: &mut [f32], stride: usize, a: Matrix, b: Matrix, scale: f32, add: bool) {
+    multiply(out, stride, a, b, scale, add, gemm::Parallelism::None);
+}
+
+/// [`product`] on all threads.
+pub(crate) fn large_product(out: &mut [f32], stride: usize, a: Matrix, b: Matrix, scale: f32, add: bool) {
+    multiply(out, stride, a, b, scale, add, gemm::Parallelism::Rayon(0));
+}
+
+fn multiply(
+    out: &mut [f32],
+    stride: usize,
+    a: Matrix,
+    b: Matrix,
+    scale: f32,
+    add: bool,
+    parallelism: gemm::Parallelism,
+) {
     let (rows, inner, columns) = (a.rows, a.columns, b.columns);
     assert_eq!(inner, b.rows, "the product of [{rows}, {inner}] and [{}, {columns}]", b.rows);
     assert!(
@@ -71,7 +88,7 @@ pub(crate) fn product(out: &mut [f32], stride: usize, a: Matrix, b: Matrix, scal
             false,
             false,
             false,
-            gemm::Parallelism::None,
+            parallelism,
         );
     }
 }

@@ -2,11 +2,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod activations;
+mod adamw;
 mod attention;
 mod cross_entropy;
 mod gelu;
 mod linear;
 mod norm;
+mod projection;
+mod rotary;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 

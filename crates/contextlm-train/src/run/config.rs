@@ -1,14 +1,17 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use contextlm_core::{Backbone, ContextConfig, ContextLmConfig, Device};
+use contextlm_core::{Backbone, ContextConfig, ContextLm, ContextLmConfig, Device};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::has_weights;
 use super::keys::check;
+use crate::freeze::frozen;
+use crate::memory::Step;
 use crate::{
-    GuardConfig, LossConfig, OptimizerConfig, OptimizerName, ScheduleConfig, TrainConfig, TrainDtype, TrainError,
+    DecayGroups, GuardConfig, LossConfig, MemoryEstimate, OptimizerConfig, ScheduleConfig, TrainConfig, TrainDtype,
+    TrainError,
 };
 
 /// A training config, as `contextlm train` reads it from TOML.
@@ -38,6 +41,9 @@ pub struct RunConfig {
     /// What to do with a step whose loss is out of line.
     #[serde(default)]
     pub guard: GuardConfig,
+    /// What is told of the run.
+    #[serde(default)]
+    pub log: LogTable,
 }
 
 /// `[model]`: one of `preset`, `path` and `backbone`.
@@ -146,6 +152,32 @@ impl Default for EvalTable {
     }
 }
 
+/// `[log]`. Nothing here changes the result.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogTable {
+    /// Whether event files for TensorBoard are written to the directory of the run. Default: no.
+    pub tensorboard: bool,
+    /// Operations a second that the device makes at most, what MFU is a share of. Default: what [`peak_flops`](crate::peak_flops)
+    /// knows of the device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_flops: Option<f64>,
+}
+
+impl LogTable {
+    fn validate(&self) -> Result<(), TrainError> {
+        if self.tensorboard && !cfg!(feature = "tensorboard") {
+            return Err(TrainError::config("log.tensorboard", true, "build with the feature `tensorboard`"));
+        }
+        match self.peak_flops {
+            Some(peak) if !(peak.is_finite() && peak > 0.0) => {
+                Err(TrainError::config("log.peak_flops", peak, "must be above 0"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl RunConfig {
     /// Reads a TOML file, in which `set` replaces values: `table.key=value` each.
     ///
@@ -198,6 +230,7 @@ impl RunConfig {
         if self.checkpoint.keep == 0 {
             return Err(TrainError::config("checkpoint.keep", 0, "must be at least 1"));
         }
+        self.log.validate()?;
         self.training()?.validate()
     }
 
@@ -285,12 +318,34 @@ impl RunConfig {
         Ok(config)
     }
 
-    /// Whether the optimizer has two moments for every parameter.
-    pub fn optimizer_bytes_a_parameter(&self) -> u64 {
-        match self.optimizer.name {
-            OptimizerName::AdamW => 8,
-            // Of matrices one.
-            OptimizerName::Muon => 4,
+    /// Tensors and parameters with and without weight decay, frozen ones left out; no parameter gets a value by asking.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`] for a pattern of `train.freeze` that matches nothing.
+    pub fn decay_groups<B: Backbone>(&self, model: &ContextLm<B>) -> Result<DecayGroups, TrainError> {
+        let tensors = model.tensors();
+        let frozen = frozen(&tensors, &self.train.freeze)?;
+        let mut groups = DecayGroups::default();
+        for tensor in tensors.iter().filter(|tensor| !frozen.contains(&tensor.path)) {
+            groups.add(tensor.shape.len(), tensor.shape.iter().product());
         }
+        Ok(groups)
+    }
+
+    /// What a step of this config holds in memory at least, with the model of [`model_config`](Self::model_config).
+    ///
+    /// # Errors
+    /// Those of [`rows`](Self::rows).
+    pub fn memory<B: Backbone>(&self, model: &ContextLm<B>) -> Result<MemoryEstimate, TrainError> {
+        let rows = self.rows()?;
+        let at_once = self.train.micro_batch.unwrap_or(rows).min(rows);
+        let step = Step {
+            dtype: self.train.dtype,
+            optimizer: self.optimizer.name,
+            rows: at_once,
+            length: self.data.sequence_length,
+            accumulates: at_once < rows,
+        };
+        Ok(MemoryEstimate::of(model, step))
     }
 }

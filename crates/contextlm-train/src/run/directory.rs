@@ -4,11 +4,10 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::{RunConfig, RunOptions};
-use crate::{Metrics, TrainError};
+use crate::record::{ABOUT, CONFIG, METRICS};
+use crate::{About, CheckpointFolder, History, RunSession, TrainError};
 
 const LOCK: &str = "run.lock";
-const CONFIG: &str = "config.toml";
-pub(super) const METRICS: &str = "metrics.jsonl";
 
 /// The directory of a run, which no other process uses as long as this exists.
 pub(super) struct RunDirectory {
@@ -18,7 +17,7 @@ pub(super) struct RunDirectory {
 
 impl RunDirectory {
     /// Takes a directory: an empty one, or with `resume` that of a run with the same settings.
-    pub(super) fn open(path: &Path, config: &RunConfig, options: RunOptions) -> Result<Self, TrainError> {
+    pub(super) fn open(path: &Path, config: &RunConfig, options: &RunOptions) -> Result<Self, TrainError> {
         let refused = |reason: String| TrainError::Directory { path: path.into(), reason };
         fs::create_dir_all(path).map_err(TrainError::io(path))?;
         let lock = path.join(LOCK);
@@ -62,8 +61,24 @@ impl RunDirectory {
         Ok(())
     }
 
-    pub(super) fn metrics(&self) -> Result<Metrics, TrainError> {
-        Metrics::append(self.path.join(METRICS))
+    /// Writes what is trained and what with, after what earlier processes have written of theirs.
+    pub(super) fn about(&self, mut about: About, session: RunSession) -> Result<(), TrainError> {
+        let path = self.path.join(ABOUT);
+        about.sessions = About::read(&path)?.map_or_else(Vec::new, |before| before.sessions);
+        // A run that was killed before its first checkpoint begins anew.
+        about.sessions.retain(|before| before.from_step < session.from_step);
+        about.sessions.push(session);
+        about.write(&path)
+    }
+
+    /// The lowest validation loss at a checkpoint that is there, and its step.
+    pub(super) fn best(&self, checkpoints: &CheckpointFolder) -> Result<Option<(f64, usize)>, TrainError> {
+        let path = self.path.join(METRICS);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let valid = History::read(&path)?.valid.into_iter().map(|found| (found.valid_loss, found.step));
+        Ok(valid.filter(|(_, step)| checkpoints.of_step(*step).exists()).min_by(|a, b| a.0.total_cmp(&b.0)))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -77,6 +92,7 @@ fn changed(old: &str, new: &str) -> Vec<String> {
         let mut settings = toml::from_str::<Value>(text).unwrap_or(Value::Null);
         if let Some(settings) = settings.as_object_mut() {
             settings.remove("checkpoint");
+            settings.remove("log");
             if let Some(train) = settings.get_mut("train").and_then(Value::as_object_mut) {
                 train.remove("device");
             }

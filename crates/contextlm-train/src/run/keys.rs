@@ -1,5 +1,5 @@
 /// Every table with its keys. Context settings and a backbone's config are checked by whom they belong to.
-const KNOWN: [(&str, &[&str]); 9] = [
+pub(super) const KNOWN: [(&str, &[&str]); 10] = [
     ("model", &["preset", "path", "backbone", "context"]),
     ("data", &["train", "valid", "sequence_length", "packing"]),
     ("optimizer", &["name", "lr", "betas", "eps", "weight_decay", "grad_clip"]),
@@ -9,6 +9,7 @@ const KNOWN: [(&str, &[&str]); 9] = [
     ("train", &["steps", "tokens", "batch_tokens", "micro_batch", "seed", "dtype", "device", "freeze"]),
     ("checkpoint", &["dir", "every", "keep"]),
     ("eval", &["every", "tokens"]),
+    ("log", &["tensorboard", "peak_flops"]),
 ];
 
 /// Refuses a key that does not exist, naming the nearest one that does.

@@ -6,7 +6,7 @@ use contextlm_data::{Document, PrepareOptions, Tokenizer, prepare};
 use serde_json::Value;
 
 use super::*;
-use crate::{RANDOM_NUMBERS, TrainDtype};
+use crate::{RunRecord, TrainDtype};
 
 /// Shards of a text, and a config that trains a small model on them.
 fn config(folder: &Path, out: &str) -> RunConfig {
@@ -77,11 +77,10 @@ fn metrics(config: &RunConfig) -> Vec<Value> {
     text.lines().map(line).collect()
 }
 
-const RESUME: RunOptions = RunOptions { resume: true, allow_config_change: false };
+const RESUME: RunOptions = RunOptions { resume: true, allow_config_change: false, hardware: None };
 
 #[test]
 fn a_run_that_was_stopped_goes_on_as_if_it_had_not_been() {
-    let _guard = RANDOM_NUMBERS.lock();
     let folder = tempfile::tempdir().unwrap();
     // Dropout is 0.1 in GPT-2's config.
     let whole = config(folder.path(), "whole");
@@ -113,13 +112,18 @@ fn a_run_that_was_stopped_goes_on_as_if_it_had_not_been() {
 
 #[test]
 fn the_directory_holds_what_the_run_was() {
-    let _guard = RANDOM_NUMBERS.lock();
     let folder = tempfile::tempdir().unwrap();
     let config = config(folder.path(), "run");
     let summary = train(&config, RunOptions::default(), usize::MAX).unwrap();
     let dir = &config.checkpoint.dir;
     assert_eq!(RunConfig::from_file(dir.join("config.toml"), &[]).unwrap(), config);
-    assert!(fs::read_to_string(dir.join("report.svg")).unwrap().contains("<svg"));
+    assert!(fs::read_to_string(dir.join("report.html")).unwrap().contains("<svg"));
+    let record = RunRecord::read(dir).unwrap();
+    let about = record.about.unwrap();
+    assert_eq!((about.sessions.len(), &about.sessions[0].versions), (1, &Versions::current()));
+    assert_eq!(about.validation.unwrap().tokens, record.history.valid[0].valid_tokens);
+    assert_eq!((record.history.steps.len(), record.history.valid[4].tokens), (24, 24 * 64));
+    assert!(about.training_flops_per_token > Some(0) && record.history.steps.iter().all(|step| step.mfu.is_none()));
     // The last checkpoint, and the best one if it is another; each with its tokenizer.
     let checkpoint = summary.checkpoint.unwrap();
     assert!(checkpoint.ends_with("step-00000024") && checkpoint.join("tokenizer.json").exists());
@@ -135,12 +139,46 @@ fn the_directory_holds_what_the_run_was() {
 }
 
 #[test]
+fn what_is_told_of_a_run_that_went_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(folder.path(), "run");
+    config.log = LogTable { tensorboard: cfg!(feature = "tensorboard"), peak_flops: Some(1e12) };
+    train(&config, RESUME, 3).unwrap();
+    // Neither the peak nor TensorBoard changes the result.
+    config.log = LogTable { tensorboard: config.log.tensorboard, peak_flops: None };
+    let options = RunOptions { hardware: Some("NVIDIA H200".into()), ..RESUME };
+    train(&config, options, usize::MAX).unwrap();
+    let record = RunRecord::read(&config.checkpoint.dir).unwrap();
+    let about = record.about.unwrap();
+    let sessions: Vec<_> = about.sessions.iter().map(|session| (session.from_step, session.peak_flops)).collect();
+    assert_eq!(sessions, [(0, Some(1e12)), (3, Some(494.7e12))]);
+    for step in record.history.steps {
+        let peak = if step.metrics.step <= 3 { 1e12 } else { 494.7e12 };
+        let expected = step.metrics.tokens_per_second * about.training_flops_per_token.unwrap() as f64 / peak;
+        assert!((step.mfu.unwrap() / expected - 1.0).abs() < 1e-12);
+        assert!(step.smoothed_loss.unwrap() > 0.0);
+    }
+    let names = fs::read_dir(&config.checkpoint.dir).unwrap().map(|entry| entry.unwrap().file_name());
+    let events = names.filter(|name| name.to_string_lossy().contains("tfevents")).count();
+    assert_eq!(events, if cfg!(feature = "tensorboard") { 2 } else { 0 });
+
+    // Processes that made no step beyond a checkpoint are told of once.
+    train(&config, RESUME, usize::MAX).unwrap();
+    train(&config, RESUME, usize::MAX).unwrap();
+    let sessions = RunRecord::read(&config.checkpoint.dir).unwrap().about.unwrap().sessions;
+    assert_eq!(sessions.iter().map(|session| session.from_step).collect::<Vec<_>>(), [0, 3, 24]);
+
+    config.log.peak_flops = Some(0.0);
+    let message = train(&config, RESUME, 1).unwrap_err().to_string();
+    assert!(message.contains("log.peak_flops = 0"), "{message}");
+}
+
+#[test]
 fn what_does_not_fit_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(folder.path(), "run");
     config.train.tokens = None;
     config.train.steps = Some(2);
-    let _guard = RANDOM_NUMBERS.lock();
     train(&config, RunOptions::default(), usize::MAX).unwrap();
     let error = |config: &RunConfig, options| train(config, options, usize::MAX).unwrap_err().to_string();
     assert!(error(&config, RunOptions::default()).contains("not empty"));
@@ -214,8 +252,69 @@ fn every_key_is_known() {
 }
 
 #[test]
+fn decay_groups_are_counted_without_values() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(folder.path(), "run");
+    let shape = config.model_config(&cpu()).unwrap();
+    for patterns in [vec![], vec![r"transformer\.h\.0\..*".to_string(), r".*\.bias".to_string()]] {
+        config.train.freeze = patterns;
+        let model = shape.init(&cpu().autodiff()).unwrap();
+        let counted = config.decay_groups(&model).unwrap();
+        let trainer = Trainer::new(model, config.training().unwrap()).unwrap();
+        assert_eq!(counted, trainer.decay_groups());
+    }
+    config.train.freeze = vec!["no".into()];
+    let error = config.decay_groups(&shape.init(&cpu()).unwrap()).unwrap_err();
+    assert!(error.to_string().contains("matches no parameter"), "{error}");
+}
+
+/// Every recipe, and whether its model has contexts.
+fn recipes() -> Vec<(String, bool)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let texts = paths.map(|path| fs::read_to_string(path).unwrap());
+    texts.map(|text| (text.clone(), text.contains("[model.context]"))).collect()
+}
+
+#[test]
+fn recipes_tell_of_every_key() {
+    let context = serde_json::to_value(contextlm_core::ContextConfig::default()).unwrap();
+    let context: Vec<_> = context.as_object().unwrap().keys().cloned().collect();
+    for (text, has_context) in recipes() {
+        let name = text.lines().find(|line| line.starts_with("dir = ")).unwrap();
+        for (table, keys) in keys::KNOWN {
+            let table = text.split_once(&format!("[{table}]\n")).unwrap_or_else(|| panic!("{name}: no [{table}]")).1;
+            for key in keys.iter().filter(|key| has_context || **key != "context") {
+                let words = table.split(|c: char| !c.is_alphanumeric() && c != '_');
+                assert!(words.into_iter().any(|word| word == *key), "{name}: {key}");
+            }
+        }
+        let told = |key: &String| text.contains(&format!("\n{key} = "));
+        assert!(!has_context || context.iter().all(told), "{name}: not all of {context:?}");
+    }
+}
+
+#[test]
+fn every_key_of_a_recipe_has_type_and_default() {
+    let types = ["integer", "float", "string", "boolean", "list of", "table"];
+    for (text, _) in recipes() {
+        let mut comment = String::new();
+        for line in text.lines() {
+            match line.strip_prefix('#') {
+                Some(more) => comment += more,
+                None if line.contains(" = ") => {
+                    let explained = types.iter().any(|kind| comment.contains(kind)) && comment.contains("efault");
+                    assert!(explained, "{line}: {comment}");
+                    comment.clear();
+                }
+                None => comment.clear(),
+            }
+        }
+    }
+}
+
+#[test]
 fn packed_documents_and_bf16_train() {
-    let _guard = RANDOM_NUMBERS.lock();
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(folder.path(), "packed");
     config.data.packing = true;

@@ -1,6 +1,5 @@
-use std::path::PathBuf;
-use std::sync::mpsc;
-use std::thread;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use hf_hub::Cache;
 use hf_hub::api::RepoInfo;
@@ -8,9 +7,10 @@ use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
 
 use super::name::is_word;
 use super::snapshot::{INDEX, cached, refer, repo};
+use super::wait::wait;
 use super::{HubModel, HubOptions, Snapshot};
 use crate::WeightsError;
-use crate::files::NO_PICKLE;
+use crate::files::{NO_PICKLE, is_pickle};
 use crate::index::read_index;
 
 /// What is fetched beside the weights, where it is there.
@@ -37,8 +37,8 @@ pub(super) fn download(model: &HubModel, options: &HubOptions) -> Result<Snapsho
         return Err(failed(format!("the hub calls its commit {:?}", info.sha)));
     }
     let pinned = HubModel { id: model.id.clone(), revision: info.sha.clone() };
-    let files =
-        Files { repo: api(&pinned, options).map_err(|error| failed(error.to_string()))?, options, pinned: &pinned };
+    let repo = Arc::new(api(&pinned, options).map_err(|error| failed(error.to_string()))?);
+    let files = Files { repo, options, pinned: &pinned };
     let there = |name: &str| info.siblings.iter().any(|file| file.rfilename == name);
 
     let config = files.get("config.json").map_err(failed)?;
@@ -57,7 +57,7 @@ pub(super) fn download(model: &HubModel, options: &HubOptions) -> Result<Snapsho
             files.get(&shard).map_err(failed)?;
         }
     } else {
-        let pickle = info.siblings.iter().any(|file| file.rfilename.ends_with(".bin"));
+        let pickle = info.siblings.iter().any(|file| is_pickle(&file.rfilename));
         let reason = if pickle { NO_PICKLE } else { "it has no safetensors" };
         return Err(failed(reason.into()));
     }
@@ -76,12 +76,9 @@ enum Unknown {
 /// The commit of a revision and the names of its files.
 fn info(model: &HubModel, options: &HubOptions) -> Result<RepoInfo, Unknown> {
     let api = api(model, options).map_err(|error| Unknown::Refused(error.to_string()))?;
-    let (send, receive) = mpsc::channel();
-    // hf-hub sets no limits of time. A thread that still waits at the end of the program ends with it.
-    thread::spawn(move || send.send(api.info()));
-    match receive.recv_timeout(options.patience) {
-        Ok(Ok(info)) => Ok(info),
-        Ok(Err(ApiError::RequestError(error))) => Err(match *error {
+    match wait(options.patience, || 0, move || api.info()) {
+        Some(Ok(info)) => Ok(info),
+        Some(Err(ApiError::RequestError(error))) => Err(match *error {
             ureq::Error::StatusCode(code @ (401 | 403)) => {
                 Unknown::Refused(format!("status {code}: it does not exist, or it needs a token in HF_TOKEN"))
             }
@@ -89,8 +86,8 @@ fn info(model: &HubModel, options: &HubOptions) -> Result<RepoInfo, Unknown> {
             ureq::Error::StatusCode(code) => Unknown::Unreachable(format!("status {code}")),
             error => Unknown::Unreachable(error.to_string()),
         }),
-        Ok(Err(error)) => Err(Unknown::Unreachable(error.to_string())),
-        Err(_) => Err(Unknown::Unreachable(format!("no answer within {:?}", options.patience))),
+        Some(Err(error)) => Err(Unknown::Unreachable(error.to_string())),
+        None => Err(Unknown::Unreachable(format!("no answer within {:?}", options.patience))),
     }
 }
 
@@ -105,7 +102,7 @@ fn api(model: &HubModel, options: &HubOptions) -> Result<ApiRepo, ApiError> {
 
 /// The files of one commit.
 struct Files<'a> {
-    repo: ApiRepo,
+    repo: Arc<ApiRepo>,
     options: &'a HubOptions,
     pinned: &'a HubModel,
 }
@@ -126,20 +123,23 @@ impl Files<'_> {
             .with_token(self.options.token.clone())
             .build()
             .map_err(failed)?;
-        let about = api.metadata(&self.repo.url(name)).map_err(failed)?;
+        let (stall, url) = (self.options.stall, self.repo.url(name));
+        let silent = || format!("{name}: nothing came for {stall:?}; what is there is kept, try again");
+        let about = wait(stall, || 0, move || api.metadata(&url)).ok_or_else(silent)?.map_err(failed)?;
         // Both become names of files.
         if !is_word(about.etag()) || about.commit_hash() != self.pinned.revision {
             let (etag, commit) = (about.etag(), about.commit_hash());
             return Err(format!("{name}: the hub gives it the tag {etag:?} and the commit {commit:?}"));
         }
         let blob = cache.blob_path(about.etag());
-        let size = |path: &std::path::Path| path.metadata().map_or(0, |file| file.len());
+        let size = |path: &Path| path.metadata().map_or(0, |file| file.len());
         // One that broke off after its last byte cannot be gone on with.
         let part = blob.with_extension("part");
         if size(&part) >= about.size() as u64 && part.exists() {
             std::fs::remove_file(&part).map_err(|error| format!("{}: {error}", part.display()))?;
         }
-        let path = self.repo.download(name).map_err(failed)?;
+        let (repo, wanted) = (self.repo.clone(), name.to_string());
+        let path = wait(stall, || size(&part), move || repo.download(&wanted)).ok_or_else(silent)?.map_err(failed)?;
         if size(&blob) != about.size() as u64 {
             let found = size(&blob);
             // Its name says that it is whole.

@@ -18,6 +18,8 @@ pub struct HubOptions {
     pub offline: bool,
     /// How long the hub may take to say what it has, before the cache is used instead or the model is given up.
     pub patience: Duration,
+    /// How long a download may go without a byte before it is given up; what has come is kept.
+    pub stall: Duration,
     /// Whether downloads show how far they are, on stderr where that is a terminal.
     pub progress: bool,
 }
@@ -37,9 +39,11 @@ impl HubOptions {
         Self {
             endpoint: set("HF_ENDPOINT").unwrap_or("https://huggingface.co".into()).trim_end_matches('/').into(),
             token: set("HF_TOKEN").or_else(|| cache.token()),
-            cache: cache.path().clone(),
+            // The links in it are relative to where they are.
+            cache: std::path::absolute(cache.path()).unwrap_or_else(|_| cache.path().clone()),
             offline: set("HF_HUB_OFFLINE").is_some_and(on),
             patience: Duration::from_secs(8),
+            stall: Duration::from_secs(60),
             progress: true,
         }
     }
@@ -48,13 +52,14 @@ impl HubOptions {
 /// Without the token.
 impl std::fmt::Debug for HubOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { endpoint, cache, token, offline, patience, progress } = self;
+        let Self { endpoint, cache, token, offline, patience, stall, progress } = self;
         f.debug_struct("HubOptions")
             .field("endpoint", endpoint)
             .field("cache", cache)
             .field("token", &token.as_ref().map(|_| "..."))
             .field("offline", offline)
             .field("patience", patience)
+            .field("stall", stall)
             .field("progress", progress)
             .finish()
     }

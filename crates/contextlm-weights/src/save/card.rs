@@ -1,7 +1,12 @@
 use std::fmt::Write;
+use std::fs;
+use std::path::Path;
 
 use contextlm_core::ContextLm;
 use serde_json::Value;
+
+use crate::WeightsError;
+use crate::files::open_file;
 
 /// What a model card says that no config tells.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -12,7 +17,23 @@ pub struct ModelCard {
     pub training_data: Option<String>,
 }
 
+/// As much of a README.md as is looked at.
+const MAX_CARD: u64 = 1_000_000;
+
 impl ModelCard {
+    /// What the card of a model directory says, if it is one of ours; else nothing.
+    pub fn of(dir: impl AsRef<Path>) -> Self {
+        let path = dir.as_ref().join("README.md");
+        let text = open_file(&path, MAX_CARD).and_then(|_| fs::read_to_string(&path).map_err(WeightsError::io(&path)));
+        let text = text.unwrap_or_default();
+        let cell = |name: &str, unknown: &str| {
+            let row = format!("| {name} | ");
+            let cell = text.lines().find_map(|line| line.strip_prefix(&row)?.strip_suffix(" |"))?;
+            (cell != unknown).then(|| cell.replace("\\|", "|"))
+        };
+        Self { base: cell("base", "none"), training_data: cell("training data", "not known") }
+    }
+
     /// The text of README.md.
     pub(super) fn text(&self, model: &ContextLm, config: &Value) -> String {
         let context = config.get("context").and_then(Value::as_object);
@@ -23,7 +44,7 @@ impl ModelCard {
         if context.is_some() {
             text += "library_name: contextlm\n";
         }
-        if let Some(base) = self.base.as_ref().filter(|base| is_hub_name(base)) {
+        if let Some(base) = self.base.as_deref().and_then(hub_name) {
             writeln!(text, "base_model: {base}").ok();
         }
         text += "pipeline_tag: text-generation\ntags:\n";
@@ -54,14 +75,15 @@ impl ModelCard {
     }
 }
 
-/// `org/name`: what the hub takes as a base model.
-fn is_hub_name(text: &str) -> bool {
+/// `org/name`, what the hub takes as a base model, of that or of `org/name@revision`.
+fn hub_name(text: &str) -> Option<&str> {
+    let name = text.split_once('@').map_or(text, |(name, _)| name);
     let part = |part: &str| {
         !part.is_empty()
             && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
             && !part.starts_with('.')
     };
-    text.split_once('/').is_some_and(|(org, name)| part(org) && part(name))
+    name.split_once('/').is_some_and(|(org, name)| part(org) && part(name)).then_some(name)
 }
 
 /// A cell of a table.

@@ -1,4 +1,5 @@
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::WeightsError;
@@ -7,7 +8,7 @@ use crate::WeightsError;
 pub(super) struct Replacement {
     dir: PathBuf,
     folder: PathBuf,
-    /// Where a directory that is replaced goes until the new one is there.
+    /// Where a directory that is replaced goes until the new one is there, if the two cannot be exchanged in one step.
     old: PathBuf,
     done: bool,
 }
@@ -56,6 +57,12 @@ impl Replacement {
     pub(super) fn finish(mut self) -> Result<(), WeightsError> {
         sync(&self.folder)?;
         let replaces = self.dir.is_dir();
+        if replaces && exchange(&self.folder, &self.dir).is_ok() {
+            // What was there is in the folder's place now.
+            self.done = true;
+            self.sync_parent()?;
+            return fs::remove_dir_all(&self.folder).map_err(WeightsError::io(&self.folder));
+        }
         if replaces {
             fs::rename(&self.dir, &self.old).map_err(WeightsError::io(&self.dir))?;
         }
@@ -66,14 +73,32 @@ impl Replacement {
             return Err(WeightsError::io(&self.dir)(error));
         }
         self.done = true;
-        if let Some(parent) = self.dir.parent().filter(|parent| *parent != Path::new("")) {
-            sync(parent)?;
-        }
+        self.sync_parent()?;
         if replaces {
             fs::remove_dir_all(&self.old).map_err(WeightsError::io(&self.old))?;
         }
         Ok(())
     }
+
+    fn sync_parent(&self) -> Result<(), WeightsError> {
+        match self.dir.parent() {
+            Some(parent) if parent != Path::new("") => sync(parent),
+            _ => sync(Path::new(".")),
+        }
+    }
+}
+
+/// Puts each of two directories in the other's place in one step, so that at no time there is none.
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
+}
+
+/// Other systems cannot, nor can some file systems.
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+fn exchange(_: &Path, _: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 impl Drop for Replacement {

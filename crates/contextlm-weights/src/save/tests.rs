@@ -65,6 +65,22 @@ fn a_full_disk_leaves_what_was_there_and_no_debris() {
     assert!(names(&dir).is_empty(), "what the disk took is gone, so the test reaches the end of a save");
 }
 
+/// The other way takes two steps, between which there is neither: it would need the name that is taken here.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_directory_is_replaced_in_one_step() {
+    let (model, config) = model();
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("model");
+    save(&model, &config, &dir, &SaveOptions::default()).unwrap();
+    fs::write(dir.join("old"), "").unwrap();
+    let taken = format!(".model.old-{}", std::process::id());
+    fs::write(folder.path().join(&taken), "").unwrap();
+    save(&model, &config, &dir, &SaveOptions { overwrite: true, ..SaveOptions::default() }).unwrap();
+    assert_eq!(names(folder.path()), [taken, "model".into()]);
+    assert_eq!(names(&dir), ["README.md", "config.json", "model.safetensors"]);
+}
+
 #[test]
 fn shards_are_as_large_as_allowed_and_have_every_tensor_once() {
     let (model, _) = model();
@@ -90,6 +106,14 @@ fn a_card_says_what_is_known() {
     }
     let total = format!("| parameters in all | {} |", model.parameters().total);
     assert!(text.contains(&total), "{text}");
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(ModelCard::of(folder.path()), ModelCard::default());
+    fs::write(folder.path().join("README.md"), &text).unwrap();
+    let read = ModelCard { training_data: Some("books | and more".into()), ..card };
+    assert_eq!(ModelCard::of(folder.path()), read);
+    let pinned = ModelCard { base: Some("org/name@refs/pr/1".into()), ..ModelCard::default() };
+    let text = pinned.text(&model, &config.to_json());
+    assert!(text.contains("base_model: org/name\n") && text.contains("| base | org/name@refs/pr/1 |"), "{text}");
     let plain = ModelCard { base: Some("../x\n---".into()), ..ModelCard::default() };
     let text = plain.text(&model, &config.plain().to_json());
     assert!(!text.contains("base_model") && text.contains("| base | ../x --- |"), "{text}");

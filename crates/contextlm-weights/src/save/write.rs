@@ -3,11 +3,12 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor, TensorData};
 use contextlm_core::{Backbone, ContextLm, ModelTensor, TensorLayout};
 use half::{bf16, f16};
 
 use crate::save::layout::Shard;
+use crate::value::Value;
 use crate::{FloatType, WeightsError};
 
 /// Values that are converted at once.
@@ -111,14 +112,14 @@ impl Walk<'_> {
         let Some(tensor) = self.layouts.next() else { return Ok(()) };
         let dtype = self.dtype;
         let (path, file) = self.file()?;
-        let wrong = |reason: String| WeightsError::file(path, format!("{}: {reason}", tensor.name.name));
-        let data = param.val().into_data().convert::<f32>();
-        let values: Vec<f32> = data.try_into_vec().map_err(|error| wrong(format!("{error:?}")))?;
-        let result = match (tensor.name.layout, &tensor.shape[..]) {
-            (TensorLayout::Transposed, &[rows, columns]) => write_transposed(&values, rows, columns, dtype, file),
-            _ => write_values(&values, dtype, file),
+        let data = param.val().into_data();
+        let result = match data.dtype() {
+            // Of halves there is no second copy in f32.
+            DType::BF16 => write_tensor::<bf16>(&data, &tensor, dtype, file),
+            DType::F16 => write_tensor::<f16>(&data, &tensor, dtype, file),
+            _ => write_tensor::<f32>(&data.convert::<f32>(), &tensor, dtype, file),
         };
-        result.map_err(WeightsError::io(path))
+        result.map_err(|error| WeightsError::file(path, format!("{}: {error}", tensor.name.name)))
     }
 }
 
@@ -130,19 +131,32 @@ impl ModuleVisitor for Walk<'_> {
     }
 }
 
-fn write_values(values: &[f32], dtype: FloatType, file: &mut dyn Write) -> io::Result<()> {
+fn write_tensor<V: Value>(
+    data: &TensorData,
+    tensor: &ModelTensor,
+    dtype: FloatType,
+    file: &mut dyn Write,
+) -> io::Result<()> {
+    let values = data.as_slice::<V>().map_err(|error| io::Error::other(format!("{error:?}")))?;
+    match (tensor.name.layout, &tensor.shape[..]) {
+        (TensorLayout::Transposed, &[rows, columns]) => write_transposed(values, rows, columns, dtype, file),
+        _ => write_values(values, dtype, file),
+    }
+}
+
+fn write_values<V: Value>(values: &[V], dtype: FloatType, file: &mut dyn Write) -> io::Result<()> {
     let mut bytes = Vec::with_capacity(PIECE * dtype.bytes());
     for piece in values.chunks(PIECE) {
         bytes.clear();
-        dtype.append(piece.iter().copied(), &mut bytes);
+        dtype.append(piece.iter().map(|value| value.widened()), &mut bytes);
         file.write_all(&bytes)?;
     }
     Ok(())
 }
 
 /// A matrix [rows, columns] in the order of its transpose, some columns at a time.
-fn write_transposed(
-    values: &[f32],
+fn write_transposed<V: Value>(
+    values: &[V],
     rows: usize,
     columns: usize,
     dtype: FloatType,
@@ -153,7 +167,7 @@ fn write_transposed(
     for from in (0..columns).step_by(at_once) {
         let here = at_once.min(columns - from);
         turned.clear();
-        turned.resize(here * rows, 0.0);
+        turned.resize(here * rows, V::zeroed());
         // Row by row, so that what is read lies side by side.
         for row in 0..rows {
             for (column, &value) in values[row * columns + from..][..here].iter().enumerate() {
@@ -161,7 +175,7 @@ fn write_transposed(
             }
         }
         bytes.clear();
-        dtype.append(turned.iter().copied(), &mut bytes);
+        dtype.append(turned.iter().map(|value| value.widened()), &mut bytes);
         file.write_all(&bytes)?;
     }
     Ok(())

@@ -1,0 +1,80 @@
+use burn::tensor::{DType, Int, Tensor, TensorData};
+use contextlm_core::{Backbone, ContextLm};
+
+use crate::EvalError;
+
+/// Bytes of the logits that exist at the same time.
+const LOGITS_BYTES: usize = 64 << 20;
+
+/// What a model thinks of one token.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TokenScore {
+    /// Natural log-probability, over all V logits.
+    pub log_probability: f64,
+    /// Whether no other token has a larger logit; of equal ones the first counts.
+    pub greedy: bool,
+}
+
+/// Turns hidden states into log-probabilities of given tokens. Logits exist for a few positions at a time only.
+#[derive(Debug, Clone)]
+pub struct TokenScorer {
+    /// [D, V].
+    head: Tensor<2>,
+}
+
+impl TokenScorer {
+    /// For the states of this model, as [`ContextLm::hidden_states`] gives them.
+    pub fn new<B: Backbone>(model: &ContextLm<B>) -> Self {
+        Self { head: model.backbone.head().transpose() }
+    }
+
+    /// The score of one target for every state. The softmax is computed in f32, whatever the model's type.
+    ///
+    /// # Shapes
+    /// states [N, D], N targets
+    ///
+    /// # Errors
+    /// [`EvalError::NotFinite`], [`EvalError::Device`].
+    ///
+    /// # Panics
+    /// If there are not N targets, or one is not below V.
+    pub fn score(&self, states: Tensor<2>, targets: &[u32]) -> Result<Vec<TokenScore>, EvalError> {
+        let ([count, _], [_, vocabulary]) = (states.dims(), self.head.dims());
+        assert_eq!(count, targets.len(), "one target a state");
+        let rows = (LOGITS_BYTES / (4 * vocabulary)).max(1);
+        let mut scores = Vec::with_capacity(count);
+        for (number, targets) in targets.chunks(rows).enumerate() {
+            let states = states.clone().narrow(0, number * rows, targets.len());
+            let logits = states.cast(self.head.dtype()).matmul(self.head.clone()).cast(DType::F32); // [n, V]
+            scores.extend(of_logits(logits, targets)?);
+        }
+        Ok(scores)
+    }
+}
+
+fn of_logits(logits: Tensor<2>, targets: &[u32]) -> Result<Vec<TokenScore>, EvalError> {
+    let ids: Vec<i64> = targets.iter().map(|&target| target.into()).collect();
+    let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [targets.len(), 1]), &logits.device());
+    let of_targets = logits.clone().gather(1, ids);
+    let (largest, best) = logits.clone().max_dim_with_indices(1);
+    let sums = (logits - largest.clone()).exp().sum_dim(1).log();
+    let values = values(of_targets - largest - sums)?;
+    let best: Vec<i64> = best.into_data().convert::<i64>().try_into_vec().map_err(device)?;
+    let pairs = values.into_iter().zip(best).zip(targets);
+    pairs
+        .map(|((value, best), &target)| match f64::from(value) {
+            log_probability if log_probability.is_finite() => {
+                Ok(TokenScore { log_probability, greedy: best == i64::from(target) })
+            }
+            value => Err(EvalError::NotFinite { value }),
+        })
+        .collect()
+}
+
+fn values(tensor: Tensor<2>) -> Result<Vec<f32>, EvalError> {
+    tensor.try_into_data_as::<f32>().map_err(device)?.try_into_vec().map_err(device)
+}
+
+fn device(error: impl std::fmt::Debug) -> EvalError {
+    EvalError::Device { reason: format!("{error:?}") }
+}

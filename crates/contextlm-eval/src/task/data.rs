@@ -1,0 +1,193 @@
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use contextlm_data::read_json_lines;
+use serde_json::{Map, Value};
+
+use super::{Question, Task, wikitext};
+use crate::EvalError;
+
+/// A row of the data and its line, from 1.
+type Row = (u64, Map<String, Value>);
+
+/// The examples of a task that are asked.
+#[derive(Debug, Clone)]
+pub struct TaskData {
+    /// The file that they come from.
+    pub path: PathBuf,
+    /// The examples, with solved ones before each if shots are asked for.
+    pub questions: Vec<Question>,
+    /// Examples of the file.
+    pub original: usize,
+    /// Solved examples before each.
+    pub shots: usize,
+}
+
+impl TaskData {
+    /// Reads the examples of a task from the folder with its file, or with a folder with it. At most the first `limit`
+    /// examples are asked, of each group where there are groups. `shots`: other than the task's own number.
+    ///
+    /// # Errors
+    /// [`EvalError::NoTaskData`], [`EvalError::Data`], [`EvalError::File`], [`EvalError::Example`] with file and line,
+    /// [`EvalError::Setting`] for more shots than can be had.
+    pub fn read(task: &Task, dir: &Path, limit: Option<usize>, shots: Option<usize>) -> Result<Self, EvalError> {
+        let shots = shots.unwrap_or(task.shots);
+        if shots > 0 && !task.takes_shots() {
+            return Err(EvalError::setting("shots", shots, format!("{} takes none", task.name)));
+        }
+        if limit == Some(0) {
+            return Err(EvalError::setting("limit", 0, "must be at least 1"));
+        }
+        let path = find(task, &task.files, dir)?;
+        let all = questions(task, &path)?;
+        let others = match shots > 0 && !task.shots_files.is_empty() {
+            true => Some(questions(task, &find(task, &task.shots_files, dir)?)?),
+            false => None,
+        };
+        let pool = others.as_ref().unwrap_or(&all);
+        let available = pool.len() - usize::from(others.is_none());
+        if shots > available {
+            return Err(EvalError::setting("shots", shots, format!("{} has {available} to show", task.name)));
+        }
+        let mut counts: HashMap<Option<&str>, usize> = HashMap::new();
+        let mut asked = Vec::new();
+        for (number, question) in all.iter().enumerate() {
+            let count = counts.entry(question.group.as_deref()).or_default();
+            *count += 1;
+            if limit.is_some_and(|limit| *count > limit) {
+                continue;
+            }
+            let mut question = question.clone();
+            if shots > 0 {
+                let others = pool.iter().enumerate().filter(|(other, _)| others.is_some() || *other != number);
+                let solved = |(_, other): (usize, &Question)| other.solved() + &task.shots_delimiter;
+                question.put_before(&others.take(shots).map(solved).collect::<String>());
+            }
+            asked.push(question);
+        }
+        Ok(Self { path, questions: asked, original: all.len(), shots })
+    }
+}
+
+/// The first of the names that is there, in the folder or in one inside it.
+fn find(task: &Task, names: &[String], dir: &Path) -> Result<PathBuf, EvalError> {
+    let mut dirs = vec![dir.to_path_buf()];
+    let mut inside = Vec::new();
+    for entry in fs::read_dir(dir).map_err(EvalError::io(dir))? {
+        let path = entry.map_err(EvalError::io(dir))?.path();
+        if path.is_dir() {
+            inside.push(path);
+        }
+    }
+    inside.sort();
+    dirs.append(&mut inside);
+    let candidates = dirs.iter().flat_map(|dir| {
+        names.iter().flat_map(move |name| ["", ".zst", ".gz"].map(|ending| dir.join(format!("{name}{ending}"))))
+    });
+    candidates.into_iter().find(|path| path.is_file()).ok_or_else(|| EvalError::NoTaskData {
+        task: task.name.clone(),
+        dir: dir.into(),
+        files: names.join(" or "),
+    })
+}
+
+fn questions(task: &Task, path: &Path) -> Result<Vec<Question>, EvalError> {
+    let question = |(line, record): Row| {
+        Question::new(task, line, &record).map_err(|reason| EvalError::example(path, line, reason))
+    };
+    let raw = path.extension().is_some_and(|extension| extension == "raw");
+    let found: Vec<Question> = match raw {
+        true => pages(path)?.into_iter().map(question).collect::<Result<_, _>>()?,
+        false => read_json_lines(path)?.map(|line| question(line?)).collect::<Result<_, _>>()?,
+    };
+    match found.is_empty() {
+        true => Err(EvalError::example(path, 1, "there is no example in it")),
+        false => Ok(found),
+    }
+}
+
+/// The pages of a raw file of WikiText as records.
+fn pages(path: &Path) -> Result<Vec<Row>, EvalError> {
+    let text = fs::read_to_string(path).map_err(EvalError::io(path))?;
+    let record = |(line, page): (u64, String)| (line, Map::from_iter([("page".to_owned(), page.into())]));
+    Ok(wikitext::pages(&text).into_iter().map(record).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::Asked;
+
+    fn task(rest: &str) -> Task {
+        let text = format!(
+            "name = \"t\"\nversion = 1\nabout = \"a\"\nfiles = [\"t.jsonl\", \"t.raw\"]\nshape = \"completion\"\nmetrics = [\"acc\"]\n{rest}"
+        );
+        Task::parse(&text, Path::new("t.toml")).unwrap()
+    }
+
+    fn folder(lines: &[&str]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("inside")).unwrap();
+        fs::write(folder.path().join("inside/t.jsonl"), lines.join("\n")).unwrap();
+        folder
+    }
+
+    const LINES: [&str; 3] = [
+        r#"{"context": "a", "completion": " 1", "group": "x"}"#,
+        r#"{"context": "b", "completion": " 2", "group": "y"}"#,
+        r#"{"context": "c", "completion": " 3", "group": "x"}"#,
+    ];
+
+    fn contexts(data: &TaskData) -> Vec<&str> {
+        data.questions
+            .iter()
+            .map(|question| match &question.asked {
+                Asked::Completion { context, .. } => context.as_str(),
+                _ => unreachable!(),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_first_examples_of_every_group_are_asked() {
+        let folder = folder(&LINES);
+        let read = |limit| TaskData::read(&task(""), folder.path(), limit, None).unwrap();
+        assert_eq!(contexts(&read(None)), ["a", "b", "c"]);
+        assert_eq!((contexts(&read(Some(1))), read(Some(1)).original), (vec!["a", "b"], 3));
+    }
+
+    #[test]
+    fn shots_are_the_first_other_examples_or_those_of_their_file() {
+        let folder = folder(&LINES);
+        let read = |task: &Task, shots| TaskData::read(task, folder.path(), None, Some(shots)).unwrap();
+        assert_eq!(contexts(&read(&task(""), 1)), ["b 2\n\na", "a 1\n\nb", "a 1\n\nc"]);
+        let other = task("shots_files = [\"train.jsonl\"]\nshots_delimiter = \"|\"\n");
+        fs::write(folder.path().join("train.jsonl"), LINES[..2].join("\n")).unwrap();
+        assert_eq!(contexts(&read(&other, 2)), ["a 1|b 2|a", "a 1|b 2|b", "a 1|b 2|c"]);
+        let none = TaskData::read(&other, folder.path(), Some(0), None).unwrap_err().to_string();
+        assert!(none.contains("limit = 0: must be at least 1"), "{none}");
+        for (task, shots) in [(task(""), 3), (other, 3)] {
+            let error = TaskData::read(&task, folder.path(), None, Some(shots)).unwrap_err().to_string();
+            assert!(error.contains("shots = 3: t has 2 to show"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_or_broken_is_named_with_its_line() {
+        let error =
+            |lines: &[&str]| TaskData::read(&task(""), folder(lines).path(), None, None).unwrap_err().to_string();
+        let empty = tempfile::tempdir().unwrap();
+        let missing = TaskData::read(&task(""), empty.path(), None, None).unwrap_err().to_string();
+        assert!(missing.contains("no data of the task t; put t.jsonl or t.raw there"), "{missing}");
+        assert!(matches!(
+            TaskData::read(&task(""), &empty.path().join("none"), None, None),
+            Err(EvalError::File { .. })
+        ));
+        let broken = error(&[LINES[0], "", "{\"context\": \"a\""]);
+        assert!(broken.contains("t.jsonl, line 3: not a JSON object"), "{broken}");
+        let wrong = error(&[LINES[0], "{\"context\": \"a\"}"]);
+        assert!(wrong.contains("t.jsonl, line 2: no key \"completion\""), "{wrong}");
+        assert!(error(&[]).contains("the file is empty"));
+    }
+}

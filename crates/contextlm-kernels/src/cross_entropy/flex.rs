@@ -1,0 +1,157 @@
+//! The loss on flex: the logits of a slice become the gradient of the loss in one pass, in place, and both gradients are
+//! written, or added up, where they belong by the matrix products themselves.
+
+use burn::backend::tensor::IntTensor;
+use burn::backend::{Flex, TensorMetadata};
+use burn::tensor::{DType, Shape};
+
+use super::IGNORE_INDEX;
+use super::ops::{LinearCrossEntropyOps, LossAndGradients, composed};
+use crate::flex::math::{exp, max, sum};
+use crate::flex::parallel::{blocks, rows_of_block};
+use crate::flex::product::{Matrix, large_product};
+use crate::flex::tensor::{FlexTensor, all_f32, contiguous, tensor, values};
+
+impl LinearCrossEntropyOps for Flex {
+    fn linear_cross_entropy(
+        hidden: FlexTensor,
+        weight: FlexTensor,
+        targets: IntTensor<Self>,
+        scale: f64,
+        z_loss: f64,
+        slice_rows: usize,
+    ) -> (FlexTensor, FlexTensor) {
+        let (loss, nll, ..) = body(hidden, weight, targets, scale, z_loss, slice_rows, [false; 2]);
+        (loss, nll)
+    }
+
+    fn linear_cross_entropy_with_gradients(
+        hidden: FlexTensor,
+        weight: FlexTensor,
+        targets: IntTensor<Self>,
+        scale: f64,
+        z_loss: f64,
+        slice_rows: usize,
+        wanted: [bool; 2],
+    ) -> (FlexTensor, FlexTensor, Option<FlexTensor>, Option<FlexTensor>) {
+        body(hidden, weight, targets, scale, z_loss, slice_rows, wanted)
+    }
+}
+
+fn body(
+    hidden: FlexTensor,
+    weight: FlexTensor,
+    targets: IntTensor<Flex>,
+    scale: f64,
+    z_loss: f64,
+    slice_rows: usize,
+    wanted: [bool; 2],
+) -> LossAndGradients<Flex> {
+    match (all_f32([&hidden, &weight]), indices(&targets)) {
+        (true, Some(targets)) => fused(hidden, weight, &targets, scale, z_loss, slice_rows, wanted),
+        _ => composed::<Flex>(hidden, weight, targets, scale, z_loss, slice_rows, wanted),
+    }
+}
+
+/// The targets as i64.
+fn indices(targets: &IntTensor<Flex>) -> Option<Vec<i64>> {
+    let targets = contiguous(targets.clone());
+    match targets.dtype() {
+        DType::I64 => targets.as_slice::<i64>().map(<[i64]>::to_vec),
+        DType::I32 => targets.as_slice::<i32>().map(|values| values.iter().map(|&value| value.into()).collect()),
+        _ => None,
+    }
+}
+
+fn fused(
+    hidden: FlexTensor,
+    weight: FlexTensor,
+    targets: &[i64],
+    scale: f64,
+    z_loss: f64,
+    slice_rows: usize,
+    [want_hidden, want_weight]: [bool; 2],
+) -> LossAndGradients<Flex> {
+    let [vocabulary, width] = weight.shape().dims();
+    let (hidden, weight) = (contiguous(hidden), contiguous(weight));
+    let (hidden_shape, weight_shape) = (hidden.shape(), weight.shape());
+    let (hidden, weight) = (values(&hidden), Matrix::new(values(&weight), vocabulary, width, width));
+    let mut for_hidden = want_hidden.then(|| vec![0.0; hidden.len()]);
+    let mut for_weight = want_weight.then(|| vec![0.0; vocabulary * width]);
+    let mut logits = vec![0.0; slice_rows.min(targets.len()) * vocabulary];
+    let (mut nll, mut z) = (0.0, 0.0);
+    for (number, targets) in targets.chunks(slice_rows).enumerate() {
+        let (rows, start) = (targets.len(), number * slice_rows);
+        let hidden = Matrix::new(&hidden[start * width..], rows, width, width);
+        let logits = &mut logits[..rows * vocabulary];
+        large_product(logits, vocabulary, hidden, weight.transposed(), 1.0, false);
+        let losses = softmax(logits, vocabulary, targets, [scale as f32, z_loss as f32], want_hidden || want_weight);
+        for [of_target, of_z] in losses {
+            nll += f64::from(of_target);
+            z += f64::from(of_z);
+        }
+        let gradient = Matrix::new(logits, rows, vocabulary, vocabulary);
+        if let Some(for_hidden) = &mut for_hidden {
+            large_product(&mut for_hidden[start * width..], width, gradient, weight, 1.0, false);
+        }
+        if let Some(for_weight) = &mut for_weight {
+            large_product(for_weight, width, gradient.transposed(), hidden, 1.0, number > 0);
+        }
+    }
+    let single = |value: f64| tensor(vec![value as f32], Shape::new([1]));
+    (
+        single(nll + z),
+        single(nll),
+        for_hidden.map(|gradient| tensor(gradient, hidden_shape)),
+        for_weight.map(|gradient| tensor(gradient, weight_shape)),
+    )
+}
+
+/// Loss and z-loss of every row, with `scale`; with `gradient`, the logits become their gradient.
+fn softmax(
+    logits: &mut [f32],
+    vocabulary: usize,
+    targets: &[i64],
+    [scale, z_loss]: [f32; 2],
+    gradient: bool,
+) -> Vec<[f32; 2]> {
+    let rows = rows_of_block(vocabulary);
+    let of_blocks = blocks(
+        logits,
+        (rows * vocabulary).max(1),
+        #[inline(always)]
+        |number, logits| {
+            let targets = &targets[number * rows..];
+            let mut losses = Vec::with_capacity(rows);
+            for (logits, &target) in logits.chunks_exact_mut(vocabulary).zip(targets) {
+                if target == IGNORE_INDEX {
+                    logits.fill(0.0);
+                    losses.push([0.0; 2]);
+                    continue;
+                }
+                let of_target = logits[target as usize];
+                let most = max(logits);
+                for logit in logits.iter_mut() {
+                    *logit = exp(*logit - most);
+                }
+                let total = sum(
+                    vocabulary,
+                    #[inline(always)]
+                    |i| logits[i],
+                );
+                let log_total = total.ln();
+                let normaliser = most + log_total;
+                losses.push([scale * (log_total - (of_target - most)), scale * z_loss * normaliser * normaliser]);
+                if gradient {
+                    let factor = scale * (1.0 + 2.0 * z_loss * normaliser) / total;
+                    for logit in logits.iter_mut() {
+                        *logit *= factor;
+                    }
+                    logits[target as usize] -= scale;
+                }
+            }
+            losses
+        },
+    );
+    of_blocks.into_iter().flatten().collect()
+}

@@ -1,0 +1,77 @@
+//! Attention from the output of one map to queries, keys and values.
+
+mod backward;
+#[cfg(feature = "flex")]
+mod flex;
+mod ops;
+
+use burn::backend::Dispatch;
+use burn::tensor::{DType, Tensor};
+use ops::ProjectionOps;
+
+use crate::{KeyRanges, attention, device::on_flex, fused, rotary};
+
+/// How queries, keys and values stand in the output of one map to all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QkvOrder {
+    /// All queries, then all keys, then all values (GPT-2's `c_attn`).
+    Parts,
+    /// Query, key and value of the first head, then those of the second (GPT-NeoX's `query_key_value`).
+    Heads,
+}
+
+/// [`attention`] of the three parts of a projection, queries and keys being turned by [`rotary`](crate::rotary()) first
+/// where `angles` (cos and sin) are given. On flex and in f32 the parts are read where they are, and there is one gradient
+/// for all of them.
+///
+/// # Shapes
+/// - qkv: [B, T, 3*H*Dh]
+/// - angles: as in [`rotary`](crate::rotary())
+/// - ranges: T queries and T keys
+/// - returns [B, T, H*Dh]
+///
+/// # Panics
+/// If the shapes do not fit together.
+pub fn attention_of_projection(
+    qkv: Tensor<3>,
+    heads: usize,
+    order: QkvOrder,
+    angles: Option<(Tensor<4>, Tensor<4>)>,
+    ranges: &KeyRanges,
+    scale: f64,
+) -> Tensor<3> {
+    let [_, length, width] = qkv.dims();
+    assert!(heads > 0 && width.is_multiple_of(3 * heads), "{width} is no multiple of 3 * {heads} heads");
+    assert_eq!((ranges.queries(), ranges.keys()), (length, length), "the ranges are of other queries and keys");
+    let kernel = fused() && qkv.dtype() == DType::F32 && on_flex(&qkv);
+    if !kernel || angles.as_ref().is_some_and(|(cos, _)| cos.dtype() != DType::F32) {
+        let [mut q, mut k, v] = split_projection(qkv, heads, order);
+        if let Some((cos, sin)) = angles {
+            q = rotary(q, cos.clone(), sin.clone());
+            k = rotary(k, cos, sin);
+        }
+        return attention(q, k, v, ranges, scale);
+    }
+    let none = || Tensor::zeros([1, 1, 1, 0], &qkv.device());
+    let (cos, sin) = angles.unwrap_or_else(|| (none(), none()));
+    let (qkv, cos, sin) = (qkv.into_dispatch(), cos.into_dispatch(), sin.into_dispatch());
+    Tensor::from_dispatch(Dispatch::fused_projection(qkv, cos, sin, heads, order, ranges.clone(), scale))
+}
+
+/// Queries, keys and values of a projection.
+///
+/// # Shapes
+/// [B, T, 3*H*Dh] to three times [B, T, H, Dh]
+pub fn split_projection(qkv: Tensor<3>, heads: usize, order: QkvOrder) -> [Tensor<4>; 3] {
+    let [rows, length, all] = qkv.dims();
+    let (inner, width) = (all / 3, all / 3 / heads);
+    match order {
+        QkvOrder::Parts => {
+            [0, 1, 2].map(|i| qkv.clone().narrow(2, i * inner, inner).reshape([rows, length, heads, width]))
+        }
+        QkvOrder::Heads => {
+            let all = qkv.reshape([rows, length, heads, 3 * width]);
+            [0, 1, 2].map(|i| all.clone().narrow(3, i * width, width))
+        }
+    }
+}
