@@ -1,6 +1,6 @@
 //! Times training steps of a GPT-2 of any shape on random tokens, for comparisons with other programs.
 //!
-//! `tools/bench_torch.py` runs it in turn with PyTorch.
+//! `tools/bench_torch.py` and `tools/bench_memory.py` run it in turn with PyTorch.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -44,6 +44,9 @@ struct Args {
     /// Train a ContextLM with default settings instead of the plain model
     #[arg(long)]
     context: bool,
+    /// Compute cheap operations again in the backward pass instead of keeping what they gave
+    #[arg(long)]
+    gradient_checkpointing: bool,
     #[arg(long, default_value = "cpu")]
     device: String,
     /// Print a JSON object as the last line
@@ -57,7 +60,9 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
+    let empty = contextlm_examples::anonymous_bytes();
     let device = contextlm_device::device(&args.device)?.autodiff();
+    let device = if args.gradient_checkpointing { device.gradient_checkpointing() } else { device };
     let plain = ContextLmConfig::new(BackboneConfig::Gpt2(Gpt2Config {
         vocab_size: args.vocabulary,
         n_positions: args.length,
@@ -83,7 +88,11 @@ fn run() -> Result<(), Box<dyn Error>> {
     let steps = args.warmup + args.steps;
     let mut trainer = Trainer::new(model, TrainConfig { steps, ..TrainConfig::default() })?;
     let (mut seconds, mut loss) = (Vec::new(), f64::NAN);
+    let mut memory = None;
     for step in 0..steps {
+        if step == args.warmup {
+            memory = Some(contextlm_examples::PeakMemory::begin());
+        }
         let clock = Instant::now();
         loss = trainer.step(&batches.batch(step as u64)?)?.loss;
         device.sync()?;
@@ -93,15 +102,22 @@ fn run() -> Result<(), Box<dyn Error>> {
             seconds.push(took);
         }
     }
+    // Memory above that of the program itself; 0 where the system does not tell.
+    let above = |bytes: u64| bytes.saturating_sub(empty);
+    let peak = above(memory.map_or(0, contextlm_examples::PeakMemory::end));
+    let at_rest = above(contextlm_examples::anonymous_bytes());
     let tokens_per_step = args.rows * args.length;
     if args.json {
         let all = json!({
             "seconds_per_step": seconds, "parameters": parameters, "tokens_per_step": tokens_per_step, "loss": loss,
+            "peak_bytes": peak, "bytes_at_rest": at_rest,
         });
         println!("{all}");
     } else {
         let mean = seconds.iter().sum::<f64>() / seconds.len().max(1) as f64;
+        let mib = |bytes: u64| bytes >> 20;
         println!("{parameters} parameters, {tokens_per_step} tokens, {mean:.3} s a step");
+        println!("{} MiB at the peak of a step, {} MiB between steps", mib(peak), mib(at_rest));
     }
     Ok(())
 }

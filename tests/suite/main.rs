@@ -20,6 +20,7 @@ mod lengths;
 mod plain;
 mod position_rule;
 mod precision;
+mod resume;
 mod retrofit;
 mod rows;
 mod sizes;

@@ -20,10 +20,10 @@ pub(crate) struct Args {
     /// Folder to write, empty or not there
     #[arg(long)]
     out: PathBuf,
-    /// .txt, .md, .rs and .jsonl files, each also .gz or .zst, and folders of them
+    /// .txt, .md, .rs and .jsonl files, each also .gz or .zst, .parquet files, and folders of them
     #[arg(required = true)]
     inputs: Vec<PathBuf>,
-    /// Key of a JSON line that holds the text
+    /// Key of a JSON line, or column of a Parquet file, that holds the text
     #[arg(long, default_value = "text")]
     key: String,
     /// Share of the documents that is held out to validate with, chosen by a hash of their text; 0 holds out none

@@ -2,8 +2,8 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use contextlm_core::Backbone;
-use contextlm_train::{DecayGroups, Progress, RunConfig, RunOptions, run};
-use serde_json::json;
+use contextlm_train::{DecayGroups, Progress, RunConfig, RunOptions, RunStart, run};
+use serde_json::{Value, json};
 
 use crate::interrupt;
 use crate::output::{Outcome, Report};
@@ -35,17 +35,46 @@ pub(crate) fn train(args: &Args) -> Outcome {
     if args.dry_run {
         return dry_run(&config);
     }
-    let device = contextlm_device::device(&config.train.device)?;
+    // A device that is not there is found before anything else.
+    contextlm_device::device(&config.train.device)?;
     interrupt::on_first(|| ())?;
+    let mut reports: Vec<Report> = Vec::new();
+    for run in config.runs()? {
+        reports.push(train_one(args, &run)?);
+        if interrupt::interrupted() {
+            break;
+        }
+    }
+    // One run is told as it is; of several seeds, all of them, and what is to be compared.
+    let seeds = &config.train.seeds;
+    if seeds.is_empty() {
+        return reports.pop().ok_or_else(|| "train.seeds: there is no run".into());
+    }
+    let mean = |key: &str| {
+        let values: Option<Vec<f64>> = reports.iter().map(|report| report.json[key].as_f64()).collect();
+        values.map(|values| values.iter().sum::<f64>() / values.len() as f64)
+    };
+    let (loss, valid_loss) = (mean("loss"), mean("valid_loss"));
+    let sum = |key: &str| reports.iter().filter_map(|report| report.json[key].as_u64()).sum::<u64>();
+    let json = json!({
+        "steps": sum("steps"), "tokens": sum("tokens"), "loss": loss, "valid_loss": valid_loss,
+        "tokens_per_second": mean("tokens_per_second"), "checkpoint": reports.last().map(|report| &report.json["checkpoint"]),
+        "skipped": sum("skipped"), "seeds": seeds,
+        "runs": reports.iter().map(|report| &report.json).collect::<Vec<&Value>>(),
+    });
+    let lines = seeds.iter().zip(&reports).map(|(seed, report)| format!("seed {seed}: {}", report.text));
+    Ok(Report { text: lines.collect(), json })
+}
+
+/// Trains one model.
+fn train_one(args: &Args, config: &RunConfig) -> Outcome {
+    let device = contextlm_device::device(&config.train.device)?;
     let options = RunOptions {
         resume: args.resume,
         allow_config_change: args.allow_config_change,
         hardware: contextlm_device::hardware(&device),
     };
-    let found = run(&config, &device, options, interrupt::interrupted, &Progress::bar())?;
-    for damaged in &found.damaged {
-        eprintln!("warning: damaged checkpoint passed over: {damaged}");
-    }
+    let found = run(config, &device, options, tell_start, interrupt::interrupted, &Progress::bar())?;
     let progress = &found.progress;
     let valid_loss = found.valid.map(|valid| valid.loss());
     let checkpoint = found.checkpoint.as_ref().map(|path| path.display().to_string());
@@ -65,6 +94,19 @@ pub(crate) fn train(args: &Args) -> Outcome {
         "tokens_per_second": found.tokens_per_second, "checkpoint": checkpoint, "skipped": progress.skipped,
     });
     Ok(Report { text, json })
+}
+
+/// The facts that catch mistakes, on stderr before the first step.
+fn tell_start(start: &RunStart) {
+    for damaged in &start.damaged {
+        eprintln!("warning: damaged checkpoint passed over: {damaged}");
+    }
+    if let Some(path) = &start.checkpoint {
+        eprintln!("resuming from {}", path.display());
+    }
+    let DecayGroups { decayed, not_decayed } = start.decay_groups;
+    eprintln!("weight decay: {} tensors with {} parameters", decayed.0, decayed.1);
+    eprintln!("no weight decay: {} tensors with {} parameters", not_decayed.0, not_decayed.1);
 }
 
 /// What a run would be, without its data and its device.

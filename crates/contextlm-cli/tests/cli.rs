@@ -5,6 +5,12 @@
 mod broken;
 #[path = "cli/hub.rs"]
 mod hub;
+#[cfg(unix)]
+#[path = "cli/preparing.rs"]
+mod preparing;
+#[cfg(unix)]
+#[path = "cli/training.rs"]
+mod training;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -173,6 +173,36 @@ mod tests {
         assert!(matches!(batches.sharded(0, 3), Err(DataError::BatchShape { key: "world", .. })));
     }
 
+    proptest::proptest! {
+        /// All processes together see every window exactly once an epoch, for any number of them.
+        #[test]
+        fn every_window_once_an_epoch_for_any_rank_count(
+            tokens in 2u32..400, length in 1usize..9, rows in 1usize..5, world in 1usize..9, seed: u64, epochs in 1usize..4,
+        ) {
+            let Ok(batches) = Batches::new(stream(tokens), length, rows, seed) else { return Ok(()) };
+            let Ok(parts) = (0..world).map(|rank| batches.clone().sharded(rank, world)).collect::<Result<Vec<_>, _>>()
+            else {
+                return Ok(());
+            };
+            let windows = batches.windows();
+            let mut found = Vec::new();
+            for position in 0.. {
+                for part in &parts {
+                    found.extend(part.batch(position).unwrap().inputs.into_iter().step_by(length));
+                }
+                if found.len() >= epochs * windows {
+                    break;
+                }
+            }
+            for epoch in found.chunks_exact(windows) {
+                let mut epoch = epoch.to_vec();
+                epoch.sort_unstable();
+                let expected = (0..windows).map(|window| (window * length) as i64);
+                proptest::prop_assert!(epoch.into_iter().eq(expected));
+            }
+        }
+    }
+
     #[test]
     fn batches_may_be_read_ahead() {
         let batches = Batches::new(stream(103), 7, 3, 5).unwrap();

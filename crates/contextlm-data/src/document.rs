@@ -8,7 +8,7 @@ pub struct Document {
     pub text: String,
     /// The file; `<text>` where there is none.
     pub path: Arc<Path>,
-    /// The line of the file, from 1, on which the document begins.
+    /// The line of the file, from 1, on which the document begins; of a Parquet file the row.
     pub line: u64,
 }
 

@@ -9,12 +9,14 @@ use serde_json::Value;
 use crate::format::{Compression, KNOWN, Layout, format_of};
 use crate::json_text::{kind, value_of};
 use crate::lines::{Line, read_line};
+#[cfg(feature = "parquet")]
+use crate::parquet_file::ParquetFile;
 use crate::{DataError, Document, find_files};
 
 /// How files are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadOptions {
-    /// The key of a JSON line that holds the text. Default: `text`.
+    /// The key of a JSON line, or the column of a Parquet file, that holds the text. Default: `text`.
     pub key: String,
     /// A document, or a line of JSON, of more bytes is an error. Default: 1 GiB.
     pub max_document_bytes: u64,
@@ -32,7 +34,8 @@ impl Default for ReadOptions {
 /// The documents of files and folders, one after the other.
 ///
 /// .txt, .md and .rs files are one document each; a .jsonl file has one a line, blank lines aside. Each may be compressed,
-/// with .gz or .zst behind its name. Not more than one document is held at a time.
+/// with .gz or .zst behind its name. With the feature `parquet`, a .parquet file has one a row. Not more than one document is
+/// held at a time, and of a Parquet file a page.
 ///
 /// A document that cannot be read is an `Err` item. The iterator can go on after it, with the next line if the file can
 /// still be read, else with the next file; whoever wants to stop at the first one stops there.
@@ -64,7 +67,14 @@ pub struct Documents {
     rest: Option<Document>,
 }
 
-pub(crate) struct OpenFile {
+/// A file that is being read.
+enum OpenFile {
+    Text(TextFile),
+    #[cfg(feature = "parquet")]
+    Parquet(Box<ParquetFile>),
+}
+
+pub(crate) struct TextFile {
     pub(crate) path: Arc<Path>,
     pub(crate) layout: Layout,
     compression: Compression,
@@ -96,18 +106,20 @@ impl Documents {
         loop {
             let Some(file) = &mut self.current else {
                 let path = self.files.next()?;
-                match OpenFile::open(&path) {
+                match OpenFile::open(&path, &self.key) {
                     Ok(file) => self.current = Some(file),
                     Err(error) => return Some(Err(error)),
                 }
                 continue;
             };
-            let found = match file.layout {
-                Layout::Whole => file.whole(self.limit).map(Some),
-                Layout::JsonLines => file.next_line(&mut self.buffer, &self.key, self.limit),
+            let (found, only) = match file {
+                OpenFile::Text(file) if file.layout == Layout::Whole => (file.whole(self.limit).map(Some), true),
+                OpenFile::Text(file) => (file.next_line(&mut self.buffer, &self.key, self.limit), false),
+                #[cfg(feature = "parquet")]
+                OpenFile::Parquet(file) => (file.next_row(self.limit), false),
             };
             // What ends a file: its only document, its end, or that it cannot be read any further.
-            let done = file.layout == Layout::Whole
+            let done = only
                 || matches!(
                     found,
                     Ok(None) | Err(DataError::Io { .. } | DataError::Damaged { .. } | DataError::EmptyFile { .. })
@@ -123,6 +135,17 @@ impl Documents {
 }
 
 impl OpenFile {
+    #[cfg_attr(not(feature = "parquet"), allow(unused_variables))]
+    fn open(path: &Path, key: &str) -> Result<Self, DataError> {
+        #[cfg(feature = "parquet")]
+        if matches!(format_of(path), Some((Layout::Parquet, _))) {
+            return Ok(Self::Parquet(Box::new(ParquetFile::open(path, key)?)));
+        }
+        Ok(Self::Text(TextFile::open(path)?))
+    }
+}
+
+impl TextFile {
     pub(crate) fn open(path: &Path) -> Result<Self, DataError> {
         let (layout, compression) =
             format_of(path).ok_or_else(|| DataError::UnknownExtension { path: path.into(), known: KNOWN })?;

@@ -56,7 +56,7 @@ pub enum DataError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// The line of its content from 1 up to which it could be read.
+        /// The line of its content from 1 up to which it could be read; of a Parquet file the row, here and below.
         line: u64,
         /// What the decompressor says.
         reason: String,

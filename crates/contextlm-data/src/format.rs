@@ -2,7 +2,10 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 /// The extensions that are read, for messages.
+#[cfg(not(feature = "parquet"))]
 pub(crate) const KNOWN: &str = ".txt, .md, .rs, .jsonl, each also with .gz or .zst";
+#[cfg(feature = "parquet")]
+pub(crate) const KNOWN: &str = ".txt, .md, .rs, .jsonl, each also with .gz or .zst; .parquet";
 
 /// How a file holds its documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +14,9 @@ pub(crate) enum Layout {
     Whole,
     /// Every line is a JSON object that holds one.
     JsonLines,
+    /// Every row of a table holds one in a column.
+    #[cfg(feature = "parquet")]
+    Parquet,
 }
 
 /// How a file is compressed.
@@ -31,6 +37,9 @@ pub(crate) fn format_of(path: &Path) -> Option<(Layout, Compression)> {
     let layout = match extension(&rest)?.as_str() {
         "txt" | "md" | "rs" => Layout::Whole,
         "jsonl" => Layout::JsonLines,
+        // Its columns are compressed inside.
+        #[cfg(feature = "parquet")]
+        "parquet" if compression == Compression::Plain => Layout::Parquet,
         _ => return None,
     };
     Some((layout, compression))
@@ -50,6 +59,8 @@ mod tests {
         assert_eq!(of("a.txt"), Some((Layout::Whole, Compression::Plain)));
         assert_eq!(of("dir.jsonl/a.b.MD.gz"), Some((Layout::Whole, Compression::Gzip)));
         assert_eq!(of("a.jsonl.zst"), Some((Layout::JsonLines, Compression::Zstd)));
+        #[cfg(feature = "parquet")]
+        assert_eq!((of("a.parquet"), of("a.parquet.gz")), (Some((Layout::Parquet, Compression::Plain)), None));
         for unknown in ["a", ".txt", "a.gz", "a.pdf", "a.txt.bz2", "a.gz.txt.gz.zst", "txt.zst"] {
             assert_eq!(of(unknown), None, "{unknown}");
         }

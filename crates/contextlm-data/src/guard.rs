@@ -6,9 +6,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 ///
 /// What the library changes behind a shared reference is its cache, which it does without when a panic has poisoned it.
 pub(crate) fn guard<T, E: ToString>(call: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
+    guard_of("tokenizers", call)
+}
+
+/// The same for another library. What `call` has changed is not looked at any more once it has panicked.
+pub(crate) fn guard_of<T, E: ToString>(library: &str, call: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(result) => result.map_err(|error| error.to_string()),
-        Err(panic) => Err(format!("the tokenizers library panicked: {}", message(&*panic))),
+        Err(panic) => Err(format!("the {library} library panicked: {}", message(&*panic))),
     }
 }
 

@@ -3,7 +3,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use crate::DataError;
-use crate::documents::OpenFile;
+use crate::documents::TextFile;
 use crate::format::{KNOWN, Layout};
 
 /// The number of a line, from 1, and its object.
@@ -21,16 +21,16 @@ const MAX_LINE: u64 = 1 << 28;
 /// [`DataError::EmptyFile`], [`DataError::Json`], [`DataError::NotUtf8`], [`DataError::TooLong`].
 pub fn read_json_lines(path: impl AsRef<Path>) -> Result<JsonLines, DataError> {
     let path = path.as_ref();
-    let file = OpenFile::open(path)?;
+    let file = TextFile::open(path)?;
     match file.layout {
         Layout::JsonLines => Ok(JsonLines { file: Some(file), buffer: Vec::new() }),
-        Layout::Whole => Err(DataError::UnknownExtension { path: path.into(), known: KNOWN }),
+        _ => Err(DataError::UnknownExtension { path: path.into(), known: KNOWN }),
     }
 }
 
 /// The iterator of [`read_json_lines`].
 pub struct JsonLines {
-    file: Option<OpenFile>,
+    file: Option<TextFile>,
     buffer: Vec<u8>,
 }
 
@@ -46,7 +46,7 @@ impl Iterator for JsonLines {
     }
 }
 
-fn next(file: &mut OpenFile, buffer: &mut Vec<u8>) -> Result<Option<Numbered>, DataError> {
+fn next(file: &mut TextFile, buffer: &mut Vec<u8>) -> Result<Option<Numbered>, DataError> {
     let Some(text) = file.next_text(buffer, MAX_LINE)? else { return Ok(None) };
     match serde_json::from_str(text) {
         Ok(object) => Ok(Some((file.line(), object))),

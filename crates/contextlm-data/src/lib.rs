@@ -28,6 +28,8 @@ mod json_lines;
 mod json_text;
 mod limit;
 mod lines;
+#[cfg(feature = "parquet")]
+mod parquet_file;
 mod pieces;
 mod prefetch;
 mod prepare;
@@ -39,6 +41,9 @@ mod split;
 mod tokenizer;
 mod tokens;
 mod train_tokenizer;
+mod word_cache;
+mod word_rules;
+mod words;
 
 pub use batch::{Batch, IGNORE_INDEX};
 pub use batches::Batches;

@@ -2,16 +2,18 @@
 
 mod journal;
 mod options;
+mod reader;
 mod side;
 mod writer;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::sync_channel;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::prepare::journal::{JOURNAL, Journal};
 pub use crate::prepare::options::{PrepareOptions, Prepared};
+use crate::prepare::reader::Reader;
 use crate::prepare::side::{Side, Sides};
 use crate::prepare::writer::SetWriter;
 use crate::shard_set::SHARDS_JSON;
@@ -20,8 +22,8 @@ use crate::{Counts, DataError, Document, ShardsInfo, Tokenizer};
 /// Documents are encoded together once they have this many bytes, on all threads.
 const BATCH_BYTES: usize = 4 << 20;
 
-/// How far a preparation is written down after this many batches.
-const JOURNAL_EVERY: usize = 16;
+/// How far a preparation is written down at most so often, after a batch: what a kill costs.
+const JOURNAL_EVERY: Duration = Duration::from_secs(1);
 
 /// Messages about what was skipped that are kept.
 const MAX_MESSAGES: usize = 10;
@@ -32,9 +34,10 @@ type Items = Vec<(Side, Result<Document, DataError>)>;
 /// Turns text files into token shards: `out/train/000000.bin` and so on, and `out/valid` likewise, with a `shards.json` in
 /// each. Every document is preceded by the end-of-text id; text that spells a special token is plain text.
 ///
-/// Files are read on one thread and encoded on all threads of rayon's pool; the result depends on neither. Memory is that of
-/// a few batches of 4 MiB of text and of the longest document, see [`PrepareOptions::part_bytes`]. What was begun and not
-/// finished goes on where it was last written down, if inputs, tokenizer and options are the same, and gives the same files.
+/// Up to four files are read at the same time, and documents are encoded on all threads of rayon's pool; the result depends on
+/// neither. Memory is that of a few batches of 4 MiB of text and of the longest documents, see
+/// [`PrepareOptions::part_bytes`]. What was begun and not finished, be it that the process was killed, goes on where it was
+/// last written down (about every second), if inputs, tokenizer and options are the same, and gives the same files.
 ///
 /// `progress` is called about every 4 MiB of text; what it returns decides whether to go on.
 ///
@@ -59,13 +62,15 @@ pub fn prepare(
     ];
 
     let mut messages = Vec::new();
-    let (send, receive) = sync_channel::<Items>(2);
-    let documents = sides.documents(options)?.skip(usize::try_from(journal.items).unwrap_or(usize::MAX));
+    let mut written = Instant::now();
     let done: Result<(), DataError> = thread::scope(|scope| {
-        scope.spawn(move || send_batches(documents, |items| send.send(items).is_ok()));
-        // Dropping the receiver, when this closure ends, ends the thread.
-        for (number, items) in receive.into_iter().enumerate() {
-            journal.items += items.len() as u64;
+        // Dropping it, when this closure ends, ends its threads.
+        let mut reader = Reader::new(scope, &sides, options, journal.position);
+        loop {
+            let items = reader.batch(BATCH_BYTES);
+            if items.is_empty() {
+                return Ok(());
+            }
             let mut good = Vec::new();
             for (side, item) in items {
                 match item {
@@ -92,15 +97,16 @@ pub fn prepare(
             let counts =
                 Counts { documents: a.documents + b.documents, tokens: a.tokens + b.tokens, bytes: a.bytes + b.bytes };
             let go_on = progress(&counts);
-            if (number + 1).is_multiple_of(JOURNAL_EVERY) || !go_on {
+            if written.elapsed() >= JOURNAL_EVERY || !go_on {
                 (journal.train, journal.valid) = (train.state()?, valid.state()?);
+                journal.position = reader.position();
                 journal.write(out)?;
+                written = Instant::now();
             }
             if !go_on {
                 return Err(DataError::Interrupted { path: out.into() });
             }
         }
-        Ok(())
     });
     done?;
 
@@ -127,28 +133,6 @@ pub fn prepare(
         _ => Err(DataError::Io { path, source: error }),
     })?;
     Ok(Prepared { train, valid, skipped: journal.skipped, messages })
-}
-
-/// Cuts documents into batches and sends them until nobody takes them.
-fn send_batches(
-    documents: impl Iterator<Item = (Side, Result<Document, DataError>)>,
-    mut send: impl FnMut(Items) -> bool,
-) {
-    let (mut batch, mut bytes) = (Items::new(), 0);
-    for (side, item) in documents {
-        // What is no text counts too, so that a batch ends.
-        bytes += 1 + item.as_ref().map_or(0, |document| document.text.len());
-        batch.push((side, item));
-        if bytes >= BATCH_BYTES {
-            bytes = 0;
-            if !send(std::mem::take(&mut batch)) {
-                return;
-            }
-        }
-    }
-    if !batch.is_empty() {
-        send(batch);
-    }
 }
 
 #[cfg(test)]

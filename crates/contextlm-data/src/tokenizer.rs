@@ -8,8 +8,11 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, ModelWrapper};
 
 use crate::guard::guard;
-use crate::pieces::{can_cut, pieces};
+use crate::pieces::pieces;
 use crate::train_tokenizer::train;
+use crate::word_cache::{CacheId, encode_words};
+use crate::word_rules::WordRules;
+use crate::words::words;
 use crate::{DataError, Document};
 
 /// The end-of-text tokens that are looked for, in this order: of GPT-2, Pythia and Qwen; Llama 3; Llama and Mistral; Gemma.
@@ -24,7 +27,9 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     end_of_text: Option<u32>,
     vocab_size: usize,
-    can_cut: bool,
+    /// Of a tokenizer that cuts words as GPT-2 does.
+    words: Option<WordRules>,
+    cache: CacheId,
     sha256: String,
 }
 
@@ -105,7 +110,8 @@ impl Tokenizer {
         let end_of_text = END_OF_TEXT.iter().find(|token| inner.token_to_id(token).is_some());
         let largest = inner.get_vocab(true).into_values().max();
         let vocab_size = largest.map_or(0, |id| id as usize + 1);
-        let tokenizer = Self { can_cut: can_cut(&inner), inner, end_of_text: None, vocab_size, sha256 };
+        let words = WordRules::of(&inner);
+        let tokenizer = Self { inner, end_of_text: None, vocab_size, words, cache: CacheId::new(), sha256 };
         Ok(match end_of_text {
             Some(token) => tokenizer.mark_end_of_text(token),
             None => tokenizer,
@@ -148,7 +154,7 @@ impl Tokenizer {
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, DataError> {
         let mut ids = Vec::new();
         for piece in self.pieces(text) {
-            ids.append(&mut self.encode_piece(piece)?);
+            self.encode_piece(piece, &mut ids)?;
         }
         Ok(ids)
     }
@@ -170,7 +176,11 @@ impl Tokenizer {
     pub fn encode_batch(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>, DataError> {
         let pieces: Vec<_> =
             texts.iter().enumerate().flat_map(|(n, text)| self.pieces(text).map(move |piece| (n, piece))).collect();
-        let encoded = pieces.par_iter().map(|(_, piece)| self.encode_piece(piece)).collect::<Result<Vec<_>, _>>()?;
+        let encode = |piece: &str| {
+            let mut ids = Vec::new();
+            self.encode_piece(piece, &mut ids).map(|()| ids)
+        };
+        let encoded = pieces.par_iter().map(|(_, piece)| encode(piece)).collect::<Result<Vec<_>, _>>()?;
         let mut ids = vec![Vec::new(); texts.len()];
         for ((n, _), mut piece) in pieces.into_iter().zip(encoded) {
             ids[n].append(&mut piece);
@@ -179,10 +189,19 @@ impl Tokenizer {
     }
 
     fn pieces<'t>(&self, text: &'t str) -> Box<dyn Iterator<Item = &'t str> + 't> {
-        if self.can_cut { Box::new(pieces(text)) } else { Box::new(std::iter::once(text)) }
+        if self.words.is_some() { Box::new(pieces(text)) } else { Box::new(std::iter::once(text)) }
     }
 
-    fn encode_piece(&self, text: &str) -> Result<Vec<u32>, DataError> {
+    /// Appends the ids of a text: word by word where that is the same, else by the library as a whole.
+    fn encode_piece(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), DataError> {
+        if self.words.as_ref().is_some_and(|rules| rules.allow(text)) {
+            return encode_words(self.cache, words(text), ids, |word| self.encode_whole(word));
+        }
+        ids.append(&mut self.encode_whole(text)?);
+        Ok(())
+    }
+
+    fn encode_whole(&self, text: &str) -> Result<Vec<u32>, DataError> {
         let encoding = guard(|| self.inner.encode_fast(text, false)).map_err(failed)?;
         Ok(encoding.get_ids().to_vec())
     }

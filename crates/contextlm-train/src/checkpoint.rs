@@ -52,15 +52,30 @@ impl Trainer<AnyBackbone> {
     ) -> Result<(), TrainError> {
         let dir = dir.as_ref();
         let partial = folder::partial(dir);
+        let written = self.write_checkpoint(config, &partial, companions).and_then(|()| folder::finish(&partial, dir));
+        if written.is_err() {
+            // Half a checkpoint is of no use, least of all on a disk that is full. If this fails too, the next one overwrites it.
+            let _ = fs::remove_dir_all(&partial);
+        }
+        written
+    }
+
+    /// Writes all but `DONE`.
+    fn write_checkpoint(
+        &self,
+        config: &ContextLmConfig,
+        partial: &Path,
+        companions: Option<&Path>,
+    ) -> Result<(), TrainError> {
         let companions = companions.map(Path::to_path_buf);
         let options = SaveOptions { overwrite: true, companions, ..SaveOptions::default() };
-        save(self.model(), config, &partial, &options)?;
+        save(self.model(), config, partial, &options)?;
         let state = self.optimizer_state();
         write_tensors(&partial.join(OPTIMIZER), &state.tensors)?;
 
         let mut digests = BTreeMap::new();
-        for entry in fs::read_dir(&partial).map_err(TrainError::io(&partial))? {
-            let entry = entry.map_err(TrainError::io(&partial))?;
+        for entry in fs::read_dir(partial).map_err(TrainError::io(partial))? {
+            let entry = entry.map_err(TrainError::io(partial))?;
             digests.insert(entry.file_name().to_string_lossy().into_owned(), sha256(&entry.path())?);
         }
         let state = State {
@@ -72,8 +87,7 @@ impl Trainer<AnyBackbone> {
         };
         let text = serde_json::to_string_pretty(&state).map_err(std::io::Error::from);
         let path = partial.join(STATE);
-        text.and_then(|text| fs::write(&path, text)).map_err(TrainError::io(&path))?;
-        folder::finish(&partial, dir)
+        text.and_then(|text| fs::write(&path, text)).map_err(TrainError::io(&path))
     }
 
     /// Goes on from a checkpoint, on a device with autodiff: the next steps are those that the run would have made that

@@ -67,7 +67,8 @@ pub use progress::Progress;
 pub use record::{About, History, RunParameters, RunRecord, RunSession, StepLine, ValidLine, ValidationSet};
 pub use report::write_report;
 pub use run::{
-    CheckpointTable, DataTable, EvalTable, LogTable, ModelTable, RunConfig, RunOptions, RunSummary, TrainTable, run,
+    CheckpointTable, DataTable, EvalTable, LogTable, ModelTable, RunConfig, RunOptions, RunStart, RunSummary,
+    TrainTable, run,
 };
 pub use tensors::{BatchTensors, batch_tensors};
 pub use trainer::{Run, StepMetrics, TrainProgress, Trainer};

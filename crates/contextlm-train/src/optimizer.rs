@@ -191,6 +191,9 @@ impl ModuleMapper for Step<'_> {
 }
 
 #[cfg(test)]
+mod pytorch;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::random::random_numbers;

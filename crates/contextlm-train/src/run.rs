@@ -15,8 +15,8 @@ use contextlm_data::{Batches, EvalBatches, Prefetch, ShardSet};
 use crate::run::directory::RunDirectory;
 use crate::run::watch::Watch;
 use crate::{
-    About, CheckpointFolder, Evaluation, Progress, RunSession, TrainError, TrainProgress, Trainer, ValidationSet,
-    Versions, peak_flops, write_report,
+    About, CheckpointFolder, DecayGroups, Evaluation, Progress, RunSession, TrainError, TrainProgress, Trainer,
+    ValidationSet, Versions, peak_flops, write_report,
 };
 
 /// Batches that are read ahead.
@@ -51,6 +51,18 @@ pub struct RunSummary {
     pub stopped: bool,
 }
 
+/// What is known once a run is opened, before its first step.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct RunStart {
+    /// Tensors and parameters with and without weight decay.
+    pub decay_groups: DecayGroups,
+    /// The checkpoint that is gone on from.
+    pub checkpoint: Option<PathBuf>,
+    /// Newer ones that are damaged and passed over, with the reason.
+    pub damaged: Vec<String>,
+}
+
 /// A run: its trainer, and what it trains on.
 struct Session<'a> {
     config: &'a RunConfig,
@@ -72,7 +84,7 @@ struct Session<'a> {
 }
 
 /// Runs a config from its start, or from its newest checkpoint, until its last step or until `stop` says so, which is asked
-/// after every step. Either way a checkpoint is left. `device` is without autodiff.
+/// after every step. Either way a checkpoint is left. `device` is without autodiff. `started` is called before the first step.
 ///
 /// The directory `checkpoint.dir` gets `config.toml` (every setting written out), `run.json` (sizes and versions),
 /// `metrics.jsonl`, `step-00001000` and so on, and at the end, however it comes, `report.html`. Another process that uses it at the same time is refused.
@@ -83,10 +95,13 @@ pub fn run(
     config: &RunConfig,
     device: &Device,
     options: RunOptions,
+    started: impl FnOnce(&RunStart),
     stop: impl Fn() -> bool,
     progress: &Progress,
 ) -> Result<RunSummary, TrainError> {
     let mut session = Session::open(config, device, options)?;
+    let RunSummary { checkpoint, damaged, .. } = session.summary.clone();
+    started(&RunStart { decay_groups: session.trainer.decay_groups(), checkpoint, damaged });
     let trained = session.train(stop, progress);
     let report = write_report(session.directory.path(), None);
     trained?;
@@ -127,7 +142,10 @@ impl<'a> Session<'a> {
         let directory = RunDirectory::open(&config.checkpoint.dir, config, &options)?;
         let checkpoints = CheckpointFolder::new(directory.path());
         let (newest, damaged) = if options.resume { checkpoints.newest()? } else { (None, Vec::new()) };
-        let device = device.clone().autodiff();
+        let device = match config.train.gradient_checkpointing {
+            true => device.clone().autodiff().gradient_checkpointing(),
+            false => device.clone().autodiff(),
+        };
         let (trainer, model_config) = match &newest {
             Some(checkpoint) => Trainer::resume(checkpoint, training, options.allow_config_change, &device)?,
             None => {

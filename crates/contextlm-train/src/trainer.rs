@@ -57,6 +57,8 @@ pub struct Trainer<B: Backbone> {
     config: TrainConfig,
     device: Device,
     progress: TrainProgress,
+    /// This process among those that share the batches.
+    rank: u64,
 }
 
 /// How far a run is: all that the next step depends on, beside parameters and the optimizer's state.
@@ -78,7 +80,8 @@ pub struct TrainProgress {
 const SMOOTHING: f64 = 0.98;
 
 impl<B: Backbone> Trainer<B> {
-    /// A trainer at step 0. The model is on a device with autodiff.
+    /// A trainer at step 0. The model is on a device with autodiff; on `device.autodiff().gradient_checkpointing()` the
+    /// backward pass computes again what is cheap to compute, instead of keeping it.
     ///
     /// # Errors
     /// [`TrainError::Config`] for a wrong setting, or a model that is on no device with autodiff.
@@ -89,7 +92,13 @@ impl<B: Backbone> Trainer<B> {
         })?;
         let model = freeze(model, &config.freeze)?;
         let optimizer = Optimizer::new(&config.optimizer);
-        Ok(Self { model, optimizer, config, device, progress: TrainProgress::default() })
+        Ok(Self { model, optimizer, config, device, progress: TrainProgress::default(), rank: 0 })
+    }
+
+    /// The same trainer as one of several processes, with dropout of its own: the rank of its
+    /// [`Batches::sharded`]. Adding up gradients and targets over processes is not done here.
+    pub fn with_rank(self, rank: u64) -> Self {
+        Self { rank, ..self }
     }
 
     /// The model as it is now.
@@ -257,11 +266,11 @@ impl<B: Backbone> Trainer<B> {
         let latent_divisor = self.latent_divisor(batch)?;
         let (mut loss, mut latent_loss) = (0.0, None);
         let mut gradients = GradientsAccumulator::new();
-        for from in (0..batch.rows).step_by(micro_batch) {
+        for (number, from) in (0..batch.rows).step_by(micro_batch).enumerate() {
             let to = batch.rows.min(from + micro_batch);
             let part = batch_tensors(batch, from, to, &self.device)?;
             let _drawing = random_numbers();
-            self.device.seed(dropout_seed(self.config.seed, self.progress.step, from));
+            self.device.seed(dropout_seed(self.config.seed, self.progress.step, number, self.rank));
             let options = LossOptions {
                 documents: part.documents,
                 divisor: Some(scored.max(1) as f64),
@@ -300,9 +309,9 @@ impl<B: Backbone> Trainer<B> {
     }
 }
 
-/// A seed that depends on all three, mixed as in SplitMix64.
-fn dropout_seed(seed: u64, step: usize, row: usize) -> u64 {
-    [seed, step as u64, row as u64].into_iter().fold(0, |mixed, part| {
+/// A seed that depends on all four, mixed as in SplitMix64.
+fn dropout_seed(seed: u64, step: usize, micro_batch: usize, rank: u64) -> u64 {
+    [seed, step as u64, micro_batch as u64, rank].into_iter().fold(0, |mixed, part| {
         let z = (mixed ^ part).wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

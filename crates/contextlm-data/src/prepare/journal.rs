@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::PrepareOptions;
 use super::options::Fingerprint;
-use super::side::Sides;
+use super::reader::Position;
+use super::side::{Side, Sides};
 use super::writer::SetState;
 use crate::shard_set::SHARDS_JSON;
 use crate::{DataError, Tokenizer};
@@ -21,8 +22,7 @@ pub(super) struct Journal {
     inputs: Vec<Input>,
     tokenizer_sha256: String,
     options: Fingerprint,
-    /// Documents that were taken from the inputs, bad ones included.
-    pub(super) items: u64,
+    pub(super) position: Position,
     pub(super) skipped: u64,
     pub(super) train: SetState,
     pub(super) valid: SetState,
@@ -47,13 +47,12 @@ impl Journal {
             let modified = modified.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
             Ok(Input { path: path.clone(), held_out, bytes: about.len(), modified })
         };
-        let train = sides.train.iter().map(|path| (path, false));
-        let inputs = train.chain(sides.valid.iter().map(|path| (path, true))).map(input);
+        let inputs = sides.files().map(|(path, side)| input((path, side == Side::Valid)));
         Ok(Self {
             inputs: inputs.collect::<Result<_, DataError>>()?,
             tokenizer_sha256: tokenizer.sha256().to_string(),
             options: options.fingerprint(),
-            items: 0,
+            position: Position::default(),
             skipped: 0,
             train: SetState::default(),
             valid: SetState::default(),
@@ -69,7 +68,13 @@ impl Journal {
             let text = fs::read_to_string(&path).map_err(|source| DataError::Io { path: path.clone(), source })?;
             let old: Self = serde_json::from_str(&text)
                 .map_err(|error| DataError::Prepare { path, reason: format!("cannot be read: {error}") })?;
-            let same = Self { items: 0, skipped: 0, train: new.train.clone(), valid: new.valid.clone(), ..old.clone() };
+            let begun = new.clone();
+            let same = Self {
+                inputs: old.inputs.clone(),
+                tokenizer_sha256: old.tokenizer_sha256.clone(),
+                options: old.options.clone(),
+                ..begun
+            };
             if same != new {
                 return Err(refused(
                     "was begun with other inputs, another tokenizer or other options; overwrite it, or write elsewhere",

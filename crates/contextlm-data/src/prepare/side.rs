@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use crate::split::{hash, threshold};
-use crate::{DataError, Document, Held, PrepareOptions, ReadOptions, find_files, read_documents};
+use crate::{DataError, Document, Held, PrepareOptions, find_files};
 
 /// Which set a document belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,21 +35,15 @@ impl Sides {
         Ok(sides)
     }
 
-    /// All documents, those of the files that are held out last.
-    pub(super) fn documents(
-        &self,
-        options: &PrepareOptions,
-    ) -> Result<impl Iterator<Item = (Side, Result<Document, DataError>)> + Send + use<>, DataError> {
-        let read = ReadOptions { key: options.key.clone(), part_bytes: options.part_bytes, ..ReadOptions::default() };
-        let open = |paths: &[PathBuf]| match paths {
-            [] => Ok(None),
-            paths => read_documents(paths, &read).map(Some),
-        };
-        let (train, valid, threshold) = (open(&self.train)?, open(&self.valid)?, self.threshold);
-        let of_text = move |document: &Document| {
-            if threshold > 0 && hash(document.text.as_bytes()) < threshold { Side::Valid } else { Side::Train }
-        };
-        let train = train.into_iter().flatten().map(move |item| (item.as_ref().map_or(Side::Train, of_text), item));
-        Ok(train.chain(valid.into_iter().flatten().map(|item| (Side::Valid, item))))
+    /// All files with the side of their documents, those that are held out last.
+    pub(super) fn files(&self) -> impl Iterator<Item = (&PathBuf, Side)> {
+        let train = self.train.iter().map(|path| (path, Side::Train));
+        train.chain(self.valid.iter().map(|path| (path, Side::Valid)))
+    }
+
+    /// The side of a document from a file of a side.
+    pub(super) fn side_of(&self, document: &Document, file: Side) -> Side {
+        let held = self.threshold > 0 && hash(document.text.as_bytes()) < self.threshold;
+        if held { Side::Valid } else { file }
     }
 }

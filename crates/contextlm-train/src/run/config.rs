@@ -99,12 +99,19 @@ pub struct TrainTable {
     /// Seed of the first parameters, of the order of the data, and of dropout. Default: 0.
     #[serde(default)]
     pub seed: u64,
+    /// Seeds of several runs instead, one after another, each in `checkpoint.dir/seed-N`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seeds: Vec<u64>,
     /// Type of the matrix products. Default: f32.
     #[serde(default)]
     pub dtype: TrainDtype,
     /// Where to compute. Default: `cpu`.
     #[serde(default = "cpu")]
     pub device: String,
+    /// Whether the backward pass computes cheap operations again instead of keeping what they gave: less memory, more time,
+    /// the same result. Default: no.
+    #[serde(default)]
+    pub gradient_checkpointing: bool,
     /// Patterns of parameters that stay as they are, see [`TrainConfig::freeze`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub freeze: Vec<String>,
@@ -220,7 +227,36 @@ impl RunConfig {
         toml::to_string(self).map_err(|error| TrainError::config("config", "", &error.to_string()))
     }
 
+    /// The runs that this config asks for: itself, or one for each of `train.seeds`, in `checkpoint.dir/seed-N`.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`] where `train.seeds` has a seed twice, or stands beside `train.seed`.
+    pub fn runs(&self) -> Result<Vec<Self>, TrainError> {
+        let seeds = &self.train.seeds;
+        if seeds.is_empty() {
+            return Ok(vec![self.clone()]);
+        }
+        if self.train.seed != 0 {
+            return Err(TrainError::config("train.seed", self.train.seed, "give this or train.seeds, not both"));
+        }
+        let twice = seeds.iter().enumerate().find(|(n, seed)| seeds[..*n].contains(seed));
+        if let Some((_, seed)) = twice {
+            return Err(TrainError::config("train.seeds", seed, "is there twice; give every seed once"));
+        }
+        let run = |&seed: &u64| {
+            let mut run = self.clone();
+            (run.train.seed, run.train.seeds) = (seed, Vec::new());
+            run.checkpoint.dir.push(format!("seed-{seed}"));
+            run
+        };
+        Ok(seeds.iter().map(run).collect())
+    }
+
     pub(super) fn validate(&self) -> Result<(), TrainError> {
+        if !self.train.seeds.is_empty() {
+            let fix = "one run has one train.seed; RunConfig::runs gives the runs of a config";
+            return Err(TrainError::config("train.seeds", format!("{:?}", self.train.seeds), fix));
+        }
         if self.data.sequence_length == 0 {
             return Err(TrainError::config("data.sequence_length", 0, "must be at least 1"));
         }
@@ -345,6 +381,7 @@ impl RunConfig {
             rows: at_once,
             length: self.data.sequence_length,
             accumulates: at_once < rows,
+            checkpoints: self.train.gradient_checkpointing,
         };
         Ok(MemoryEstimate::of(model, step))
     }

@@ -63,7 +63,7 @@ fn train(config: &RunConfig, options: RunOptions, stop_after: usize) -> Result<R
         steps.set(steps.get() + 1);
         steps.get() >= stop_after
     };
-    run(config, &cpu(), options, stop, &Progress::hidden())
+    run(config, &cpu(), options, |_| (), stop, &Progress::hidden())
 }
 
 /// The lines of the metrics without what depends on the clock.
@@ -216,6 +216,65 @@ fn what_does_not_fit_is_refused() {
 }
 
 #[test]
+fn a_run_that_goes_wrong_names_its_last_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(folder.path(), "run");
+    config.schedule.warmup_steps = Some(10);
+    config.optimizer.lr = 1e3;
+    config.guard = crate::GuardConfig { max_spike: 1.0, max_skipped: 3 };
+    config.checkpoint.every = 1;
+    let error = train(&config, RunOptions::default(), usize::MAX).unwrap_err();
+    let TrainError::Skipped { step, count, .. } = error else { panic!("{error}") };
+    assert_eq!(count, 3);
+    // Skipped steps leave the parameters as they were, so the one before the last is as good as any.
+    let named = config.checkpoint.dir.join(format!("step-{:08}", step - 1));
+    assert!(named.exists() && error.to_string().contains(named.to_str().unwrap()), "{error}");
+    let lines = metrics(&config);
+    assert_eq!(lines.iter().filter(|line| line["skipped"] == true).count(), 2, "the last step ends the run");
+}
+
+#[test]
+fn seeds_are_runs_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(folder.path(), "group");
+    assert_eq!(config.runs().unwrap(), [config.clone()]);
+    config.train.seeds = vec![3, 7];
+    let runs = config.runs().unwrap();
+    assert_eq!(runs.iter().map(|run| run.train.seed).collect::<Vec<_>>(), [3, 7]);
+    assert!(runs[1].checkpoint.dir.ends_with("group/seed-7") && runs[1].train.seeds.is_empty());
+    assert!(train(&config, RunOptions::default(), usize::MAX).unwrap_err().to_string().contains("train.seeds"));
+    let losses: Vec<_> = runs
+        .iter()
+        .map(|run| {
+            let mut run = run.clone();
+            (run.train.tokens, run.train.steps) = (None, Some(3));
+            train(&run, RunOptions::default(), usize::MAX).unwrap();
+            metrics(&run)[0]["loss"].as_f64().unwrap()
+        })
+        .collect();
+    assert_ne!(losses[0], losses[1]);
+    config.train.seeds = vec![3, 3];
+    assert!(config.runs().unwrap_err().to_string().contains("train.seeds = 3"));
+    config.train.seeds = vec![3];
+    config.train.seed = 1;
+    assert!(config.runs().unwrap_err().to_string().contains("train.seed = 1"));
+}
+
+#[test]
+fn gradient_checkpointing_changes_no_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut plain = config(folder.path(), "plain");
+    (plain.train.tokens, plain.train.steps) = (None, Some(4));
+    let mut checkpointed = plain.clone();
+    checkpointed.checkpoint.dir = folder.path().join("checkpointed");
+    checkpointed.train.gradient_checkpointing = true;
+    for config in [&plain, &checkpointed] {
+        train(config, RunOptions::default(), usize::MAX).unwrap();
+    }
+    assert_eq!(metrics(&plain), metrics(&checkpointed));
+}
+
+#[test]
 fn keys_are_checked_and_set() {
     let folder = tempfile::tempdir().unwrap();
     config(folder.path(), "run");
@@ -246,6 +305,7 @@ fn every_key_is_known() {
     let mut config = config(folder.path(), "run");
     config.train.steps = Some(1);
     config.train.freeze = vec!["a".into()];
+    config.train.seeds = vec![1];
     config.schedule.warmup_steps = Some(1);
     let table: toml::Table = toml::from_str(&config.to_toml().unwrap()).unwrap();
     keys::check(&table).unwrap();

@@ -1,0 +1,127 @@
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::Scope;
+
+use serde::{Deserialize, Serialize};
+
+use super::Items;
+use super::side::{Side, Sides};
+use crate::{PrepareOptions, ReadOptions, read_documents};
+
+/// Files that are read, decompressed and parsed at the same time, each on a thread.
+const FILES_AT_ONCE: usize = 4;
+
+/// Documents are handed over once they have this many bytes.
+const PIECE_BYTES: usize = 512 << 10;
+
+/// How far the documents were taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Position {
+    /// Files that are through.
+    file: usize,
+    /// Documents of the next one that were taken, bad ones included.
+    items: u64,
+}
+
+/// The documents of all files in their order, while the next files are being read already.
+///
+/// Every file has a thread and a queue of its own, so that the order is that of the files, whichever is read first. At
+/// most [`FILES_AT_ONCE`] files have three pieces each in memory.
+pub(super) struct Reader<'scope, 'env> {
+    scope: &'scope Scope<'scope, 'env>,
+    sides: &'env Sides,
+    options: ReadOptions,
+    /// Files that are not begun yet, with the documents to pass over.
+    waiting: VecDeque<(PathBuf, Side, u64)>,
+    /// Those that are, the front one is taken from.
+    begun: VecDeque<Receiver<Items>>,
+    position: Position,
+}
+
+impl<'scope, 'env> Reader<'scope, 'env> {
+    pub(super) fn new(
+        scope: &'scope Scope<'scope, 'env>,
+        sides: &'env Sides,
+        options: &PrepareOptions,
+        position: Position,
+    ) -> Self {
+        let mut waiting: VecDeque<_> =
+            sides.files().skip(position.file).map(|(path, side)| (path.clone(), side, 0)).collect();
+        if let Some((_, _, skip)) = waiting.front_mut() {
+            *skip = position.items;
+        }
+        let options =
+            ReadOptions { key: options.key.clone(), part_bytes: options.part_bytes, ..ReadOptions::default() };
+        Self { scope, sides, options, waiting, begun: VecDeque::new(), position }
+    }
+
+    /// The next documents of together `bytes` or just above; none at the end.
+    pub(super) fn batch(&mut self, bytes: usize) -> Items {
+        let (mut batch, mut found) = (Items::new(), 0);
+        while found < bytes {
+            self.begin_files();
+            let Some(file) = self.begun.front() else { break };
+            match file.recv() {
+                Ok(piece) => {
+                    self.position.items += piece.len() as u64;
+                    found += piece.iter().map(|(_, item)| size(item)).sum::<usize>();
+                    batch.extend(piece);
+                }
+                // Its thread has ended.
+                Err(_) => {
+                    self.begun.pop_front();
+                    self.position = Position { file: self.position.file + 1, items: 0 };
+                }
+            }
+        }
+        batch
+    }
+
+    /// How far the batches so far have gone.
+    pub(super) fn position(&self) -> Position {
+        self.position
+    }
+
+    fn begin_files(&mut self) {
+        while self.begun.len() < FILES_AT_ONCE {
+            let Some((path, side, skip)) = self.waiting.pop_front() else { break };
+            let (send, receive) = sync_channel(2);
+            let (sides, options) = (self.sides, self.options.clone());
+            self.scope.spawn(move || read(path, side, skip, sides, &options, &send));
+            self.begun.push_back(receive);
+        }
+    }
+}
+
+/// Sends the documents of a file until nobody takes them any more.
+fn read(path: PathBuf, side: Side, skip: u64, sides: &Sides, options: &ReadOptions, send: &SyncSender<Items>) {
+    let documents = match read_documents(&[path], options) {
+        Ok(documents) => documents,
+        Err(error) => {
+            // Nobody to tell means that it has ended already.
+            let _ = send.send(vec![(side, Err(error))]);
+            return;
+        }
+    };
+    let (mut piece, mut bytes) = (Items::new(), 0);
+    for item in documents.skip(usize::try_from(skip).unwrap_or(usize::MAX)) {
+        bytes += size(&item);
+        let side = item.as_ref().map_or(side, |document| sides.side_of(document, side));
+        piece.push((side, item));
+        if bytes >= PIECE_BYTES {
+            bytes = 0;
+            if send.send(std::mem::take(&mut piece)).is_err() {
+                return;
+            }
+        }
+    }
+    if !piece.is_empty() {
+        let _ = send.send(piece);
+    }
+}
+
+/// What is no text counts too, so that a batch ends.
+fn size(item: &Result<crate::Document, crate::DataError>) -> usize {
+    1 + item.as_ref().map_or(0, |document| document.text.len())
+}
