@@ -133,14 +133,15 @@ tokens = {tokens}
 batch_tokens = {batch_tokens}
 # Rows that go through the model at once (integer, default all): less needs less memory, the result is the same.
 micro_batch = {micro_batch}
-# Seed of parameters, order of the data, and dropout (integer, default 0). Or seeds (list of integers, default none): a run
-# each, in dir/seed-N.
+# Seed of parameters, order of the data, and dropout (integer, default 0).
 seed = 0
+# Seeds of several runs instead, each in checkpoint.dir/seed-N (list of integers, default none); contextlm compare takes them
+# as one group: seeds = [0, 1, 2]
 # Type of the matrix products (string, default "f32"): "f32" or "bf16".
 dtype = "{dtype}"
 # Where to compute (string, default "cpu"): cpu, wgpu, cuda:0, libtorch, as far as they are built in. One process, one device.
 device = "{device}"
-# Whether the backward pass computes cheap operations again to save memory (boolean, default false).
+# Whether cheap operations are computed again in the backward pass: less memory, more time (boolean, default false).
 gradient_checkpointing = false
 # Patterns of parameters that stay as they are (list of strings, default none).
 freeze = []

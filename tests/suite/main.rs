@@ -13,6 +13,7 @@ mod counts;
 mod custom;
 mod determinism;
 mod documents;
+mod generation;
 mod gradients;
 mod init;
 mod latent;

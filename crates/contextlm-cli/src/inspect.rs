@@ -1,6 +1,7 @@
 use std::fmt::Write;
 
 use contextlm_core::{Backbone, ContextConfig, ContextLmConfig};
+use contextlm_generate::CacheBytes;
 use contextlm_weights::hub::Snapshot;
 use serde_json::{Value, json};
 
@@ -27,10 +28,12 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let config = config(args, found.as_ref())?;
     config.validate()?;
     // Nothing is drawn: a parameter has no values before they are looked at.
-    let model = config.init(&contextlm_device::device("cpu")?)?;
+    let device = contextlm_device::device("cpu")?;
+    let model = config.init(&device)?;
     let (spec, parameters) = (model.backbone.spec(), model.parameters());
     let flops = model.flops_per_token(spec.max_positions);
     let settings = model.settings().map_or(Value::Null, |settings| json!(settings));
+    let cache = CacheBytes::of(&model, &device);
     let json = json!({
         "model": found.as_ref().map(model::named),
         "parameters": { "backbone": parameters.backbone, "context": parameters.context, "total": parameters.total },
@@ -38,6 +41,9 @@ pub(crate) fn run(args: &Args) -> Outcome {
             "backbone": flops.backbone, "context": flops.context, "total": flops.total,
         })),
         "context": settings,
+        "cache_bytes": cache.map(|cache| json!({
+            "per_token": cache.per_token, "per_chunk": cache.per_chunk, "per_sequence": cache.per_sequence,
+        })),
         "layers": spec.layers, "width": spec.width, "vocabulary": spec.vocabulary, "max_positions": spec.max_positions,
     });
     let mut text = format!(
@@ -52,6 +58,13 @@ pub(crate) fn run(args: &Args) -> Outcome {
         ("total", parameters.total, flops(|flops| flops.total)),
     ] {
         writeln!(text, "{name:10} {count:>15} {flops:>18}")?;
+    }
+    if let Some(cache) = cache {
+        writeln!(text, "\ngeneration remembers, in bytes of f32")?;
+        for (what, bytes) in [("token", cache.per_token), ("chunk", cache.per_chunk), ("sequence", cache.per_sequence)]
+        {
+            writeln!(text, "  a {what:8} {bytes:>17}")?;
+        }
     }
     if let Value::Object(settings) = &json["context"] {
         text += "\ncontext\n";

@@ -14,8 +14,9 @@ mod training;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
@@ -75,6 +76,11 @@ fn inspect_counts_without_weights() {
         json_of(&["inspect", "--preset", "gpt2", "--context", "chunk_size=8,fusion=concat,predictor_layers=1"]);
     assert_eq!((&chosen["context"]["chunk_size"], &chosen["context"]["fusion"]), (&json!(8), &json!("concat")));
     assert!(flops(&chosen, "context") < flops(&default, "context"));
+
+    // Keys and values of 768 dimensions in f32: of 12 blocks a token, of two predictor blocks a chunk.
+    let cache = &default["cache_bytes"];
+    assert_eq!((&cache["per_token"], &cache["per_chunk"]), (&json!(12 * 6144), &json!(2 * 6144)));
+    assert_eq!(plain["cache_bytes"]["per_chunk"], 0);
 
     let from_file = json_of(&["inspect", "--model", text(&fixture("contextlm/neox_defaults"))]);
     assert_eq!(from_file["context"]["fusion"], "normed_add");
@@ -285,6 +291,42 @@ fn generate_continues_a_prompt() {
     assert!(error.contains("tokenizer.json"), "{error}");
     let long = "one ".repeat(100);
     assert!(fails(&["generate", "--model", dir, "--prompt", &long], 1).contains("64"));
+}
+
+/// A prompt on stdin, a stop string that ends within the text, and windows: the model has 64 positions, rotary ones.
+#[test]
+fn generate_stops_slides_and_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = with_tokenizer(folder.path());
+    let base = ["generate", "--model", text(&dir), "--ignore-end"];
+    let with = |more: &[&'static str]| json_of(&[&base[..], &["--prompt", "one two"], more].concat());
+    let greedy = with(&["--max-new-tokens", "12"]);
+
+    let mut child = Command::new(env!("CARGO_BIN_EXE_contextlm"))
+        .args([&base[..], &["--max-new-tokens", "12", "--json"]].concat())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"one two").unwrap();
+    let piped = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    let piped: Value = serde_json::from_str(piped.lines().last().unwrap()).unwrap();
+    assert_eq!(piped["text"], greedy["text"]);
+
+    let all = greedy["text"].as_str().unwrap();
+    let stop: String = all.chars().skip(3).take(2).collect();
+    let args = [&base[..], &["--prompt", "one two", "--max-new-tokens", "12", "--stop", &stop]].concat();
+    let stopped = json_of(&args);
+    assert_eq!(stopped["text"].as_str().unwrap(), &all[..all.find(&stop).unwrap()]);
+    assert_eq!(stopped["finish"], "stop_string");
+
+    let count = |json: &Value| json["tokens"].as_array().unwrap().len();
+    let ended = with(&["--max-new-tokens", "100"]);
+    assert!(count(&ended) < 64 && ended["finish"] == "window");
+    for option in [&["--slide", "32"][..], &["--allow-longer"]] {
+        let longer = with(&[&["--max-new-tokens", "100"], option].concat());
+        assert_eq!((count(&longer), &longer["finish"]), (100, &json!("length")), "{option:?}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use contextlm_backbone::{Backbone, Init, Positions};
 use contextlm_decoder::{FusionConfig, FusionKind, TokenDecoder, ZeroContexts};
 use contextlm_embedding::{ChunkGrid, ContextEmbedding, ContextEmbeddingConfig, InitialContext};
 use contextlm_kernels::{CrossEntropy, CrossEntropyOptions, IGNORE_INDEX, linear_cross_entropy_parts};
-use contextlm_nn::{Documents, cast};
+use contextlm_nn::{Documents, cast, product};
 use contextlm_predictor::{ContextPredictor, ContextPredictorConfig};
 
 use crate::latent::latent_loss;
@@ -177,9 +177,15 @@ impl<B: Backbone> ContextLm<B> {
     /// # Shapes
     /// x [B, T, D] to [B, T, V]
     pub fn forward_embedded(&self, x: Tensor<3>, at: &Positions) -> Tensor<3> {
-        let states = self.run(x, at, None).states;
-        let head = self.backbone.head();
-        cast(cast(states, head.dtype()).matmul(head.transpose().unsqueeze()), DType::F32)
+        self.logits(self.run(x, at, None).states)
+    }
+
+    /// Logits from normed states, f32.
+    ///
+    /// # Shapes
+    /// [B, T, D] to [B, T, V]
+    pub fn logits(&self, states: Tensor<3>) -> Tensor<3> {
+        product(cast(states, DType::F32), self.backbone.head().transpose())
     }
 
     /// Normed states, f32, which the head makes logits of; for who needs logits of few positions at a time.

@@ -2,7 +2,7 @@ use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use contextlm_embedding::ChunkGrid;
-use contextlm_nn::{Init, Norm, NormConfig, apply, cast};
+use contextlm_nn::{Init, Norm, NormConfig, apply, cast, product};
 use serde::{Deserialize, Serialize};
 
 /// How a predicted context c enters the state h of a token that it guides.
@@ -193,10 +193,4 @@ impl Fusion {
 fn states_part(proj: &Linear) -> [usize; 2] {
     let [rows, columns] = proj.weight.lazy_shape().dims();
     [rows / 2, columns]
-}
-
-/// `x W` in the type of W, given in that of `x`.
-fn product(x: Tensor<3>, weight: Tensor<2>) -> Tensor<3> {
-    let dtype = x.dtype();
-    cast(cast(x, weight.dtype()).matmul(weight.unsqueeze()), dtype)
 }

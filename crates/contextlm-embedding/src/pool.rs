@@ -1,6 +1,6 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
-use contextlm_nn::{Init, cast, in_f32};
+use contextlm_nn::{Init, in_f32, product};
 use serde::{Deserialize, Serialize};
 
 /// How the states of a chunk become one context embedding.
@@ -51,9 +51,7 @@ impl Pool {
         let [rows, count, size, width] = chunks.dims();
         match (self.pooling, &self.weight) {
             (Pooling::Learned, Some(weight)) => {
-                let (weight, dtype) = (weight.val(), chunks.dtype());
-                let states = cast(chunks.reshape([rows * count, size * width]), weight.dtype());
-                cast(states.matmul(weight.transpose()), dtype).reshape([rows, count, width])
+                product(chunks.reshape([rows, count, size * width]), weight.val().transpose())
             }
             (Pooling::Mean | Pooling::Learned, _) => in_f32(chunks, |chunks| chunks.mean_dim(2).squeeze_dim(2)),
             (Pooling::Last, _) => chunks.narrow(2, size - 1, 1).squeeze_dim(2),

@@ -1,8 +1,8 @@
 //! Evaluation of [ContextLM](https://arxiv.org/abs/2510.20280) models and their plain backbones.
 //!
-//! - [`perplexity`]: of a text or of token shards, in disjoint or strided windows.
-//! - [`task`], [`evaluate`]: tasks as lm-evaluation-harness asks and counts them; [`results`] in its schema.
-//! - [`compare`]: whether a model is better than another, by the differences of every single example.
+//! - [`perplexity()`]: of a text or of token shards, in disjoint or strided windows.
+//! - [`task`], [`evaluate()`]: tasks as lm-evaluation-harness asks and counts them; [`results`] in its schema.
+//! - [`compare()`]: whether a model is better than another, by the differences of every single example.
 //! - [`context`]: what predicted contexts know, and how much a model relies on them; [`length`]: perplexity by length.
 //! - [`score`]: log-probabilities of given tokens, which all of these are made of.
 #![cfg_attr(test, allow(clippy::unwrap_used))]

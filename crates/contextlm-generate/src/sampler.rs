@@ -122,16 +122,29 @@ fn keep_top_k(scores: &mut [f32], k: usize) {
 }
 
 /// `TopPLogitsWarper`: from the least probable on, tokens go while together they have at most 1 - p. The largest stays.
+///
+/// In other words a token stays if those before it, from the most probable on, have less than p together. So only the
+/// most probable ones are sorted, as many as it takes.
 fn keep_top_p(scores: &mut [f32], p: f32) {
-    let mut order: Vec<usize> = (0..scores.len()).collect();
-    order.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]).then(b.cmp(&a))); // of equal ones, the last goes first
     let probabilities = softmax(scores);
-    let mut together = 0.0;
-    for &token in &order[..order.len().saturating_sub(1)] {
-        together += probabilities[token];
-        if together > 1.0 - f64::from(p) {
-            break;
+    let p = f64::from(p);
+    let mut order: Vec<usize> = (0..scores.len()).filter(|&token| scores[token] > f32::NEG_INFINITY).collect();
+    let larger = |a: &usize, b: &usize| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b)); // of equal ones the first
+    let (mut sorted, mut together, mut kept) = (0, 0.0, 0);
+    while kept == sorted && sorted < order.len() {
+        let rest = &mut order[sorted..];
+        let count = (sorted * 4).clamp(64, rest.len().max(64)).min(rest.len());
+        if count < rest.len() {
+            rest.select_nth_unstable_by(count - 1, larger);
         }
+        rest[..count].sort_unstable_by(larger);
+        sorted += count;
+        while kept < sorted && (kept == 0 || together < p) {
+            together += probabilities[order[kept]];
+            kept += 1;
+        }
+    }
+    for &token in &order[kept..] {
         scores[token] = f32::NEG_INFINITY;
     }
 }
@@ -165,6 +178,28 @@ pub(crate) fn log_probability(logits: &[f32], token: u32) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The rule as `transformers` has it, from a sorted list.
+    #[test]
+    fn top_p_is_that_of_a_sorted_list() {
+        let score = |i: usize| ((i * 7919 + 13) % 997) as f32 * 0.02 - if i.is_multiple_of(3) { 9.0 } else { 0.0 };
+        for count in [1, 5, 63, 64, 65, 1000] {
+            for p in [0.0, 0.1, 0.5, 0.9, 0.999, 1.0 - 1e-6] {
+                let scores: Vec<f32> = (0..count).map(score).collect();
+                let mut found = scores.clone();
+                keep_top_p(&mut found, p);
+                let probabilities = softmax(&scores);
+                let mut order: Vec<usize> = (0..count).collect();
+                order.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]).then(b.cmp(&a)));
+                let mut together = 0.0;
+                for &token in &order {
+                    together += probabilities[token];
+                    let goes = together <= 1.0 - f64::from(p) && Some(&token) != order.last();
+                    assert_eq!(found[token] == f32::NEG_INFINITY, goes, "{count}, {p}, {token}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn padding_and_ruled_out_tokens_are_never_sampled() {

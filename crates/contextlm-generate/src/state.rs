@@ -1,4 +1,4 @@
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{Device, Tensor};
 use contextlm_core::{Backbone, ContextLm};
 
 use crate::caches::{Caches, token_table};
@@ -116,7 +116,7 @@ impl<'m, B: Backbone> DecoderState<'m, B> {
             (Some(error), _) => return Err(error),
             (None, _) => self.run(pieces),
         };
-        let mut logits = self.head(pick(states, &last)); // [B, 1, V]
+        let mut logits = self.model.logits(pick(states, &last)); // [B, 1, V]
         if let Some(before) = self.logits.take() {
             let newest: Vec<Vec<usize>> = pieces.iter().map(|piece| vec![usize::from(!piece.is_empty())]).collect();
             if newest.iter().any(|row| row[0] == 0) {
@@ -146,7 +146,7 @@ impl<'m, B: Backbone> DecoderState<'m, B> {
             return Err(error);
         }
         let states = self.run(pieces);
-        let logits = self.head(states);
+        let logits = self.model.logits(states);
         let last: Vec<Vec<usize>> = pieces.iter().map(|piece| vec![piece.len()]).collect();
         let [rows, _, vocabulary] = logits.dims();
         let before = self.logits.take().unwrap_or_else(|| Tensor::zeros([rows, vocabulary], &self.device));
@@ -293,15 +293,6 @@ impl<'m, B: Backbone> DecoderState<'m, B> {
         let new: Vec<Vec<usize>> =
             past.iter().zip(pieces).map(|(past, piece)| (*past..past + piece.len()).collect()).collect();
         pick(states, &new)
-    }
-
-    /// # Shapes
-    /// [B, T, D] to [B, T, V]
-    fn head(&self, states: Tensor<3>) -> Tensor<3> {
-        let [rows, length, width] = states.dims();
-        let head = self.model.backbone.head();
-        let logits = states.reshape([rows * length, width]).cast(head.dtype()).matmul(head.transpose());
-        logits.cast(DType::F32).reshape([rows, length, self.vocabulary])
     }
 }
 

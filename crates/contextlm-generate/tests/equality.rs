@@ -4,7 +4,9 @@
 mod common;
 
 use common::*;
-use contextlm_core::{Backbone, ContextConfig, ContextLm, FloatDType, FusionKind, InitialContextKind, Pooling, Source};
+use contextlm_core::{
+    Backbone, BackboneConfig, ContextConfig, ContextLm, FloatDType, FusionKind, InitialContextKind, Source,
+};
 use contextlm_generate::{Beyond, DecoderState, GenerateError};
 
 fn state(model: &ContextLm, rows: usize) -> DecoderState<'_, contextlm_core::AnyBackbone> {
@@ -32,19 +34,42 @@ fn check_prompts(model: &ContextLm, w: usize, what: &str) {
     }
 }
 
-#[test]
-fn every_fusion_and_pooling_equals_the_full_pass() {
-    for fusion in FUSIONS {
-        for pooling in POOLINGS {
-            let context = ContextConfig { fusion, pooling, chunk_size: 3, ..ContextConfig::default() };
-            check_prompts(&model(neox(64), Some(context)), 3, &format!("{fusion:?} {pooling:?}"));
-        }
+/// Every fusion with every pooling.
+fn combinations(backbone: fn(usize) -> BackboneConfig) -> Vec<(String, ContextLm)> {
+    let pairs = FUSIONS.into_iter().flat_map(|fusion| POOLINGS.into_iter().map(move |pooling| (fusion, pooling)));
+    let build = |(fusion, pooling)| {
+        let context = ContextConfig { fusion, pooling, chunk_size: 3, ..ContextConfig::default() };
+        (format!("{fusion:?} {pooling:?}"), model(backbone(64), Some(context)))
+    };
+    pairs.map(build).collect()
+}
+
+fn check_combinations(backbone: fn(usize) -> BackboneConfig) {
+    for (what, model) in combinations(backbone) {
+        check_prompts(&model, 3, &what);
     }
+}
+
+#[test]
+fn every_fusion_and_pooling_on_gpt_2_equals_the_full_pass() {
+    check_combinations(gpt2);
+}
+
+#[test]
+fn every_fusion_and_pooling_on_gpt_neox_equals_the_full_pass() {
+    check_combinations(neox);
+}
+
+#[test]
+fn every_fusion_and_pooling_on_llama_equals_the_full_pass() {
+    check_combinations(llama);
 }
 
 /// The other settings, one by one, under a fusion that adds and one that interleaves.
 fn variants() -> Vec<(String, ContextLm, usize)> {
-    let mut all = vec![("plain".into(), model(gpt2(64), None), 2)];
+    let backbones = [("gpt2", gpt2(64)), ("neox", neox(64)), ("llama", llama(64))];
+    let plain = |(name, backbone)| (format!("plain {name}"), model(backbone, None), 2);
+    let mut all: Vec<(String, ContextLm, usize)> = backbones.into_iter().map(plain).collect();
     for fusion in [FusionKind::NormedAdd, FusionKind::Interleave] {
         let base = ContextConfig { fusion, chunk_size: 4, ..ContextConfig::default() };
         let cases = [
@@ -80,7 +105,8 @@ fn every_other_setting_equals_the_full_pass() {
 
 #[test]
 fn a_prompt_may_be_cut_anywhere() {
-    for (what, model, _) in variants() {
+    let variants = variants().into_iter().map(|(what, model, _)| (what, model));
+    for (what, model) in variants.chain(combinations(neox)) {
         let tokens = tokens(14, 5);
         let expected = full(&model, &tokens);
         for first in 1..tokens.len() {
@@ -112,14 +138,8 @@ fn models_in_bf16_decode_what_they_compute() {
 
 #[test]
 fn every_row_of_a_batch_is_as_if_alone() {
-    let mut all = variants();
-    for fusion in [FusionKind::Concat, FusionKind::Interleave] {
-        for pooling in [Pooling::Learned, Pooling::Max] {
-            let context = ContextConfig { fusion, pooling, chunk_size: 3, ..ContextConfig::default() };
-            all.push((format!("{fusion:?} {pooling:?}"), model(neox(64), Some(context)), 3));
-        }
-    }
-    for (what, model, _) in all {
+    let variants = variants().into_iter().map(|(what, model, _)| (what, model));
+    for (what, model) in variants.chain(combinations(llama)) {
         let texts: Vec<Vec<u32>> = (0..4).map(|row| tokens(30, row + 1)).collect();
         // Pieces of every row in every call: prompts, further pieces, single tokens, and a row that pauses.
         let mut calls: Vec<[usize; 4]> = vec![[1, 7, 4, 0], [3, 0, 5, 2]];
@@ -162,6 +182,22 @@ fn a_copy_goes_on_by_itself_and_rows_may_be_chosen() {
         check(&mut second, &[&two, &prefix], vec![expected(&prefix, &two), expected(&one, &prefix)]);
         let wanted = vec![expected(&one, &one), expected(&prefix, &two), expected(&prefix, &one)];
         check(&mut chosen, &[&one, &two, &one], wanted);
+    }
+}
+
+/// Saving and restoring changes nothing: a copy goes on with the very numbers of the original.
+#[test]
+fn a_copy_is_exact() {
+    for (what, model, _) in variants() {
+        let mut first = state(&model, 2);
+        first.feed(&[&tokens(9, 1), &tokens(7, 2)]).unwrap();
+        let saved = first.clone();
+        let run = |mut state: DecoderState<'_, _>| -> Vec<Vec<f32>> {
+            let text = tokens(9, 4);
+            text.chunks(1).flat_map(|token| rows(state.feed(&[token, token]).unwrap().unsqueeze_dim(1))).collect()
+        };
+        let expected = run(first);
+        assert!(run(saved.clone()) == expected && run(saved) == expected, "{what}");
     }
 }
 

@@ -3,6 +3,7 @@
 //! | function | what |
 //! |---|---|
 //! | [`linear_cross_entropy`] | language-model loss from hidden states and head weight, never keeping the logits |
+//! | [`linear`] | linear maps, those of few rows at the speed of the memory |
 //! | [`attention`], [`attention_of_projection`] | causal attention with grouped heads, earlier keys and packed documents, never keeping the scores |
 //! | [`gelu`], [`gelu_tanh`], [`swiglu`] | activations; the exact GELU has an exact gradient on every backend |
 //! | [`layer_norm`], [`rms_norm`] | norms |
@@ -48,6 +49,7 @@ mod device;
 mod flex;
 mod fused;
 mod gelu;
+mod linear;
 mod norm;
 mod projection;
 mod rotary;
@@ -60,6 +62,7 @@ pub use cross_entropy::{
 };
 pub use fused::{fused, set_fused};
 pub use gelu::{gelu, gelu_tanh};
+pub use linear::linear;
 pub use norm::{layer_norm, rms_norm};
 pub use projection::{QkvOrder, attention_of_projection, split_projection};
 pub use rotary::rotary;

@@ -2,8 +2,8 @@
 //! one MLP; the states that blocks add to, norms, softmax, rotary angles and pooling, where rounding would hurt, are f32.
 
 use burn::nn::Linear;
-use burn::tensor::module::linear;
 use burn::tensor::{DType, Tensor};
+use contextlm_kernels::linear;
 
 /// The tensor in this type: itself where it has it already.
 pub fn cast<const R: usize>(x: Tensor<R>, dtype: DType) -> Tensor<R> {
@@ -24,4 +24,13 @@ pub fn apply<const R: usize>(map: &Linear, x: Tensor<R>) -> Tensor<R> {
     let weight = map.weight.val();
     let dtype = weight.dtype();
     linear(cast(x, dtype), weight, map.bias.as_ref().map(|bias| cast(bias.val(), dtype)))
+}
+
+/// `x W` in the type of W, given in that of `x`.
+///
+/// # Shapes
+/// `[..., inputs]` with W [inputs, outputs] to `[..., outputs]`
+pub fn product<const R: usize>(x: Tensor<R>, weight: Tensor<2>) -> Tensor<R> {
+    let dtype = x.dtype();
+    cast(linear(cast(x, weight.dtype()), weight, None), dtype)
 }

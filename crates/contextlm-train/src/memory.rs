@@ -36,6 +36,8 @@ pub(crate) struct Step {
     pub(crate) length: usize,
     /// Whether a batch goes through in more than one part.
     pub(crate) accumulates: bool,
+    /// Whether cheap operations are computed again in the backward pass.
+    pub(crate) checkpoints: bool,
 }
 
 impl MemoryEstimate {
@@ -68,7 +70,7 @@ impl MemoryEstimate {
         let parameters = count * (4 + low);
         let gradients = count * if step.accumulates { 8 } else { 4 };
         let optimizer = count * moments;
-        let activations = (tokens * blocks * kept(block) as f64) as u64 * value;
+        let activations = (tokens * blocks * kept(block, step.checkpoints) as f64) as u64 * value;
         // Softmax is computed in f32.
         let attention = (tokens * attending * probabilities) as u64 * 4;
         let total = parameters + gradients + optimizer + activations;
@@ -77,17 +79,19 @@ impl MemoryEstimate {
 }
 
 /// Values of one entry that a block keeps for the backward pass.
-fn kept(block: &BlockConfig) -> usize {
+///
+/// Checkpointing computes norms and activations again: their results need not be there, only what they are computed from.
+fn kept(block: &BlockConfig, checkpoints: bool) -> usize {
     let (attention, mlp) = (&block.attention, &block.mlp);
     let queries = attention.heads * attention.head_dim;
     let keys_and_values = 2 * attention.kv_heads * attention.head_dim;
     // Before and after each norm; after attention, before its output map.
-    let stream = 4 * attention.width + queries;
+    let stream = if checkpoints { 2 } else { 4 } * attention.width + queries;
     // Two maps: before and after the activation. Three: what the gate and the other map give, the activation, and the product.
     let inner = match mlp.linear_weights() / (mlp.width * mlp.inner).max(1) {
         2 => 2,
         _ => 4,
-    };
+    } / if checkpoints { 2 } else { 1 };
     stream + queries + keys_and_values + inner * mlp.inner
 }
 
@@ -104,7 +108,14 @@ mod tests {
             config = config.with_default_context();
             config.context.as_mut().unwrap().chunk_size = chunk_size;
         }
-        let step = Step { dtype, optimizer: OptimizerName::AdamW, rows: 8, length: 1024, accumulates: false };
+        let step = Step {
+            dtype,
+            optimizer: OptimizerName::AdamW,
+            rows: 8,
+            length: 1024,
+            accumulates: false,
+            checkpoints: false,
+        };
         MemoryEstimate::of(&config.init(&device).unwrap(), step)
     }
 

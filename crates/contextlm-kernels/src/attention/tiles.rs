@@ -178,6 +178,9 @@ pub(crate) struct Saved<'a> {
     pub(crate) upstream: &'a [f32],
 }
 
+/// A group's own part of the three gradients, as zipped iterators give it.
+type Parts<'a> = ((&'a mut [f32], &'a mut [f32]), &'a mut [f32]);
+
 /// Gradients of q [B, H, T, Dh], k and v [B, G, S, Dh].
 pub(crate) fn backward(sizes: Sizes, q: Heads, k: Heads, v: Heads, ranges: &KeyRanges, saved: Saved) -> [Vec<f32>; 3] {
     let Sizes { rows, queries, keys, heads, kv_heads, width, .. } = sizes;
@@ -187,7 +190,7 @@ pub(crate) fn backward(sizes: Sizes, q: Heads, k: Heads, v: Heads, ranges: &KeyR
     if for_q.is_empty() {
         return [for_q, for_k, for_v];
     }
-    let of_group = |(index, ((for_q, for_k), for_v)): (usize, ((&mut [f32], &mut [f32]), &mut [f32]))| {
+    let of_group = |(index, ((for_q, for_k), for_v)): (usize, Parts)| {
         let (row, group) = (index / kv_heads, index % kv_heads);
         for (number, for_q) in for_q.chunks_exact_mut(queries * width).enumerate() {
             let head = group * (heads / kv_heads) + number;

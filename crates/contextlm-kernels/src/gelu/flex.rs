@@ -60,7 +60,7 @@ impl GeluOps for Flex {
     }
 }
 
-const TWICE_ROOT: f32 = 1.595_769_1; // 2 sqrt(2 / pi)
+const TWICE_ROOT: f32 = 1.595_769; // 2 sqrt(2 / pi)
 const CUBE: f32 = composed::CUBE as f32;
 
 /// (1 + tanh(u)) / 2 = sigmoid(2 u) with u = sqrt(2 / pi) (x + 0.044715 x^3).

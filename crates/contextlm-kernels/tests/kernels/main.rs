@@ -6,6 +6,7 @@ mod adamw;
 mod attention;
 mod cross_entropy;
 mod gelu;
+mod linear;
 mod norm;
 mod projection;
 mod rotary;

@@ -381,6 +381,7 @@ impl RunConfig {
             rows: at_once,
             length: self.data.sequence_length,
             accumulates: at_once < rows,
+            checkpoints: self.train.gradient_checkpointing,
         };
         Ok(MemoryEstimate::of(model, step))
     }

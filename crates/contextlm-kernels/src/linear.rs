@@ -1,0 +1,36 @@
+//! Linear maps.
+
+mod backward;
+#[cfg(feature = "flex")]
+mod few_rows;
+#[cfg(feature = "flex")]
+mod flex;
+mod ops;
+
+use burn::backend::Dispatch;
+use burn::tensor::Tensor;
+use ops::LinearMapOps;
+
+/// A linear map, `x W + b`.
+///
+/// On flex, a map of few rows reads every weight once, on all threads, at the speed of the memory: what decoding token by
+/// token needs. It takes W as it lies, also transposed (an LM head [V, D] as `head.transpose()`), in f32, bf16 and f16;
+/// sums are in f32. Everything else, and what gradients are wanted of, is burn's own `linear`.
+///
+/// # Shapes
+/// `[..., inputs]` with W [inputs, outputs] and b `[outputs]` to `[..., outputs]`
+///
+/// # Panics
+/// If the shapes or types do not fit together, or on a backend whose feature is off.
+pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
+    let ([inputs, outputs], width) = (weight.dims(), x.dims()[D - 1]);
+    assert_eq!(width, inputs, "x has width {width}, weight has {inputs} inputs: they must be equal");
+    if let Some([biases]) = bias.as_ref().map(Tensor::dims) {
+        assert_eq!(biases, outputs, "bias has {biases} elements, weight has {outputs} outputs: they must be equal");
+    }
+    let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
+    Tensor::from_dispatch(match bias {
+        None => Dispatch::linear_map(x, weight),
+        Some(bias) => Dispatch::biased_map(x, weight, bias.into_dispatch()),
+    })
+}

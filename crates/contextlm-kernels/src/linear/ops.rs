@@ -1,0 +1,49 @@
+//! The extension trait of linear maps, with its bodies for flex.
+
+use burn::backend::ops::ModuleOps;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, backend_extension};
+
+/// Linear maps. The macro knows no tensor that may be missing, hence two methods.
+#[backend_extension(
+    Flex: cfg(feature = "flex"),
+    Cube: cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu")),
+    LibTorch: cfg(feature = "libtorch"),
+    Autodiff
+)]
+pub(crate) trait LinearMapOps: Backend {
+    /// x W.
+    #[allow(unused_variables)] // without a backend
+    fn linear_map(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        <Self as ModuleOps<Self>>::linear(x, weight, None)
+    }
+
+    /// x W + b.
+    #[allow(unused_variables)]
+    fn biased_map(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        <Self as ModuleOps<Self>>::linear(x, weight, Some(bias))
+    }
+}
+
+#[cfg(feature = "flex")]
+impl LinearMapOps for burn::backend::Flex {
+    fn linear_map(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        match super::flex::few_rows(&x, &weight, None) {
+            Some(product) => product,
+            None => Self::linear(x, weight, None),
+        }
+    }
+
+    fn biased_map(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        match super::flex::few_rows(&x, &weight, Some(&bias)) {
+            Some(product) => product,
+            None => Self::linear(x, weight, Some(bias)),
+        }
+    }
+}
+
+#[cfg(feature = "libtorch")]
+impl LinearMapOps for burn::backend::LibTorch {}
+
+#[cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu"))]
+impl LinearMapOps for burn::backend::Cube {}
