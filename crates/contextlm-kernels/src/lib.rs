@@ -36,6 +36,8 @@
 
 // burn marks its LibTorch backend as deprecated; naming it is what the feature is for.
 #![cfg_attr(feature = "libtorch", allow(deprecated))]
+// What only flex has a body for is called by nobody without it.
+#![cfg_attr(not(feature = "flex"), allow(unused_variables, dead_code))]
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
