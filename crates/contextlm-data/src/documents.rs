@@ -6,7 +6,7 @@ use std::sync::Arc;
 use flate2::bufread::MultiGzDecoder;
 use serde_json::Value;
 
-use crate::format::{Compression, KNOWN, Layout, format_of};
+use crate::format::{Compression, KNOWN, Layout, compression_of, format_of};
 use crate::json_text::{kind, value_of};
 use crate::lines::{Line, read_line};
 #[cfg(feature = "parquet")]
@@ -53,6 +53,16 @@ pub fn read_documents(paths: &[PathBuf], options: &ReadOptions) -> Result<Docume
         part_bytes: options.part_bytes.unwrap_or(usize::MAX),
         rest: None,
     })
+}
+
+/// The whole text of one file, whatever its name; it is decompressed if that ends in .gz or .zst. At most 1 GiB.
+///
+/// # Errors
+/// [`DataError::Io`], [`DataError::EmptyFile`], [`DataError::Damaged`], [`DataError::NotUtf8`], [`DataError::TooLong`].
+pub fn read_text(path: impl AsRef<Path>) -> Result<String, DataError> {
+    let path = path.as_ref();
+    let mut file = TextFile::open_as(path, Layout::Whole, compression_of(path))?;
+    Ok(file.whole(ReadOptions::default().max_document_bytes)?.text)
 }
 
 /// The iterator of [`read_documents`].
@@ -149,6 +159,10 @@ impl TextFile {
     pub(crate) fn open(path: &Path) -> Result<Self, DataError> {
         let (layout, compression) =
             format_of(path).ok_or_else(|| DataError::UnknownExtension { path: path.into(), known: KNOWN })?;
+        Self::open_as(path, layout, compression)
+    }
+
+    fn open_as(path: &Path, layout: Layout, compression: Compression) -> Result<Self, DataError> {
         let io_error = |source| DataError::Io { path: path.into(), source };
         let file = BufReader::with_capacity(1 << 16, File::open(path).map_err(io_error)?);
         let mut reader: Box<dyn BufRead + Send> = match compression {

@@ -29,10 +29,10 @@ pub(crate) enum Compression {
 
 /// What the name of a file says about its content; `None` where it says nothing that is known.
 pub(crate) fn format_of(path: &Path) -> Option<(Layout, Compression)> {
-    let (compression, rest) = match extension(path)?.as_str() {
-        "gz" => (Compression::Gzip, path.with_extension("")),
-        "zst" => (Compression::Zstd, path.with_extension("")),
-        _ => (Compression::Plain, path.to_path_buf()),
+    let compression = compression_of(path);
+    let rest = match compression {
+        Compression::Plain => path.to_path_buf(),
+        _ => path.with_extension(""),
     };
     let layout = match extension(&rest)?.as_str() {
         "txt" | "md" | "rs" => Layout::Whole,
@@ -43,6 +43,15 @@ pub(crate) fn format_of(path: &Path) -> Option<(Layout, Compression)> {
         _ => return None,
     };
     Some((layout, compression))
+}
+
+/// How a file of any content is compressed, by the end of its name.
+pub(crate) fn compression_of(path: &Path) -> Compression {
+    match extension(path).as_deref() {
+        Some("gz") => Compression::Gzip,
+        Some("zst") => Compression::Zstd,
+        _ => Compression::Plain,
+    }
 }
 
 fn extension(path: &Path) -> Option<String> {

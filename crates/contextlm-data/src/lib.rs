@@ -49,7 +49,7 @@ pub use batch::{Batch, IGNORE_INDEX};
 pub use batches::Batches;
 pub use corpus::{Corpus, Counts};
 pub use document::Document;
-pub use documents::{Documents, ReadOptions, read_documents};
+pub use documents::{Documents, ReadOptions, read_documents, read_text};
 pub use error::DataError;
 pub use eval_batches::EvalBatches;
 pub use files::find_files;

@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use crate::score::Likelihood;
@@ -15,6 +16,8 @@ pub struct Answers {
     pub shots: usize,
     /// Examples of the data file.
     pub original: usize,
+    /// Examples of every group in it, where there are groups.
+    pub original_groups: HashMap<String, usize>,
     /// One for every question, in their order.
     pub answers: Vec<Answer>,
 }
@@ -39,7 +42,8 @@ pub struct Answer {
 impl Answers {
     pub(crate) fn new(task: &Task, data: &TaskData) -> Self {
         let (path, shots, original) = (data.path.clone(), data.shots, data.original);
-        Self { task: task.clone(), path, shots, original, answers: Vec::new() }
+        let original_groups = data.original_groups.clone();
+        Self { task: task.clone(), path, shots, original, original_groups, answers: Vec::new() }
     }
 
     /// The groups in the order in which they first come; none where the data have none.

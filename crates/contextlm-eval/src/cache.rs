@@ -11,8 +11,9 @@ use crate::score::{Likelihood, Request};
 
 /// Likelihoods that were computed already, in a file of JSON lines, so that a run that was ended goes on.
 ///
-/// A line is kept under a digest of everything that it depends on: the model's files, what the caller adds (its dtype
-/// and device), and the tokens of the requests.
+/// A line is kept under a digest of everything that it depends on: this crate's version, the model's files, what the
+/// caller adds (its dtype and device), and of every request the inputs that the window leaves and the tokens that are
+/// scored.
 #[derive(Debug)]
 pub struct Cache {
     path: PathBuf,
@@ -64,13 +65,18 @@ impl Cache {
         self.known.is_empty()
     }
 
-    pub(crate) fn get(&self, group: &[Request]) -> Option<Vec<Likelihood>> {
-        self.known.get(&self.key(group)).filter(|found| found.len() == group.len()).cloned()
+    pub(crate) fn get(&self, group: &[Request], window: usize) -> Option<Vec<Likelihood>> {
+        self.known.get(&self.key(group, window)).filter(|found| found.len() == group.len()).cloned()
     }
 
-    pub(crate) fn put(&mut self, group: &[Request], likelihoods: &[Likelihood]) -> Result<(), EvalError> {
+    pub(crate) fn put(
+        &mut self,
+        group: &[Request],
+        window: usize,
+        likelihoods: &[Likelihood],
+    ) -> Result<(), EvalError> {
         let line = Line {
-            key: self.key(group),
+            key: self.key(group, window),
             log_likelihoods: likelihoods.iter().map(|found| found.log_likelihood.to_string()).collect(),
             greedy: likelihoods.iter().map(|found| found.greedy).collect(),
         };
@@ -84,11 +90,11 @@ impl Cache {
         self.file.flush().map_err(EvalError::io(&self.path))
     }
 
-    fn key(&self, group: &[Request]) -> String {
+    fn key(&self, group: &[Request], window: usize) -> String {
         let mut digest = Sha256::new();
         digest.update(self.model);
         for request in group {
-            for tokens in [&request.context, &request.continuation] {
+            for tokens in [&request.inputs(window), &request.continuation] {
                 digest.update((tokens.len() as u64).to_le_bytes());
                 tokens.iter().for_each(|token| digest.update(token.to_le_bytes()));
             }
@@ -122,7 +128,10 @@ fn digest_of_model(dir: &Path, settings: &str) -> Result<[u8; 32], EvalError> {
     }
     paths.sort();
     let mut digest = Sha256::new();
-    digest.update(settings);
+    for part in [env!("CARGO_PKG_VERSION"), settings] {
+        digest.update((part.len() as u64).to_le_bytes());
+        digest.update(part);
+    }
     let mut buffer = vec![0; 1 << 20];
     for path in paths {
         digest.update(path.file_name().unwrap_or_default().as_encoded_bytes());
@@ -155,15 +164,29 @@ mod tests {
         let request = |token| vec![Request { context: vec![1], continuation: vec![token, 3] }];
         let found = vec![Likelihood { log_likelihood: -0.1 - 0.2, greedy: true }];
         let mut cache = Cache::open(&path, dir.path(), "f32").unwrap();
-        cache.put(&request(2), &found).unwrap();
+        cache.put(&request(2), 8, &found).unwrap();
         cache.flush().unwrap();
         let open = |dir: &tempfile::TempDir, settings| Cache::open(&path, dir.path(), settings).unwrap();
-        assert_eq!(open(&dir, "f32").get(&request(2)), Some(found));
-        assert_eq!(open(&dir, "f32").get(&request(4)), None);
-        assert_eq!(open(&dir, "bf16").get(&request(2)), None);
-        assert_eq!(open(&other, "f32").get(&request(2)), None);
+        assert_eq!(open(&dir, "f32").get(&request(2), 8), Some(found));
+        assert_eq!(open(&dir, "f32").get(&request(4), 8), None);
+        assert_eq!(open(&dir, "bf16").get(&request(2), 8), None);
+        assert_eq!(open(&other, "f32").get(&request(2), 8), None);
         // The same tokens cut elsewhere are another request.
-        assert_eq!(open(&dir, "f32").get(&[Request { context: vec![1, 2], continuation: vec![3] }]), None);
+        assert_eq!(open(&dir, "f32").get(&[Request { context: vec![1, 2], continuation: vec![3] }], 8), None);
+    }
+
+    /// What a window leaves of a request is what was run; another window that leaves as much finds it again.
+    #[test]
+    fn what_another_window_cuts_is_another_request() {
+        let dir = model("a");
+        let mut cache = Cache::open(&dir.path().join("cache.jsonl"), dir.path(), "").unwrap();
+        let long = [Request { context: vec![1, 2, 3, 4], continuation: vec![5] }];
+        let found = vec![Likelihood { log_likelihood: -1.0, greedy: false }];
+        cache.put(&long, 2, &found).unwrap();
+        assert_eq!(cache.get(&long, 2), Some(found.clone()));
+        assert_eq!((cache.get(&long, 3), cache.get(&long, 8)), (None, None));
+        cache.put(&long, 4, &found).unwrap();
+        assert_eq!(cache.get(&long, 8), Some(found));
     }
 
     #[test]
@@ -172,7 +195,7 @@ mod tests {
         let path = dir.path().join("cache.jsonl");
         let group = vec![Request { context: vec![1], continuation: vec![2] }];
         let mut cache = Cache::open(&path, dir.path(), "").unwrap();
-        cache.put(&group, &[Likelihood { log_likelihood: -1.0, greedy: false }]).unwrap();
+        cache.put(&group, 8, &[Likelihood { log_likelihood: -1.0, greedy: false }]).unwrap();
         cache.flush().unwrap();
         let whole = fs::read_to_string(&path).unwrap();
         fs::write(&path, format!("{whole}{}", &whole[..20])).unwrap();

@@ -46,7 +46,7 @@ fn svg(size: (u32, u32), draw: impl FnOnce(&Area<'_>) -> Result<(), Failure>) ->
     Ok(buffer)
 }
 
-/// Half of the interval in which the mean is with 95 %.
+/// Length of a whisker: 1.96 standard errors, 95 % of many texts.
 fn half_width(estimate: &Estimate) -> f64 {
     1.96 * estimate.standard_error.unwrap_or(0.0)
 }

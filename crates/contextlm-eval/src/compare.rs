@@ -1,11 +1,9 @@
 use serde_json::{Map, Value, json};
+use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use crate::answers::Answers;
 use crate::metric::{ratio, ratio_stderr};
 use crate::{EvalError, Item, Metric};
-
-/// A standard normal value is within this of 0 in 95 of 100 cases.
-const NORMAL_95: f64 = 1.959_963_985;
 
 /// How much better one model is than another, on the same examples.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,41 +16,52 @@ pub struct Difference {
     pub unit: &'static str,
     /// The second model's minus the first one's.
     pub difference: f64,
-    /// Its standard error, from the differences of every single example.
+    /// Its standard error, from the differences of every single example; none of a single one.
     pub stderr: Option<f64>,
+    /// Degrees of freedom of that error: the examples less one; of a mean over groups by Welch and Satterthwaite.
+    pub degrees_of_freedom: f64,
     /// Whether more is better.
     pub higher_is_better: bool,
 }
 
 impl Difference {
-    /// The difference in standard errors; none where there is no error, or both models answer everything alike.
-    pub fn z(&self) -> Option<f64> {
+    /// The difference in standard errors, Student's t; none where there is no error, or all examples differ alike.
+    pub fn t(&self) -> Option<f64> {
         self.stderr.filter(|stderr| *stderr > 0.0).map(|stderr| self.difference / stderr)
     }
 
-    /// What may be said of the second model: `better`, `worse` at 95 %, else `no difference shown`.
+    /// The difference that is there with 95 %, by Student's t; none where t is none.
+    pub fn interval(&self) -> Option<[f64; 2]> {
+        let stderr = self.stderr.filter(|stderr| *stderr > 0.0)?;
+        let distribution = StudentsT::new(0.0, 1.0, self.degrees_of_freedom).ok()?;
+        let half = distribution.inverse_cdf(0.975) * stderr;
+        Some([self.difference - half, self.difference + half])
+    }
+
+    /// What may be said of the second model: `better` or `worse` if 0 is outside the interval of 95 %, else `no difference
+    /// shown`. Where all examples differ by the same, or there is but one, no error tells what chance can do, and that is
+    /// what is said.
     pub fn verdict(&self) -> &'static str {
-        match self.z() {
-            Some(z) if z.abs() > NORMAL_95 => {
-                if (z > 0.0) == self.higher_is_better {
+        match (self.interval(), self.stderr) {
+            (Some([low, high]), _) if low > 0.0 || high < 0.0 => {
+                if (self.difference > 0.0) == self.higher_is_better {
                     "better"
                 } else {
                     "worse"
                 }
             }
+            (None, None) => "one example: no error to go by",
+            (None, Some(_)) if self.difference != 0.0 => "all examples differ alike: no error to go by",
             _ => "no difference shown",
         }
     }
 
     /// The difference as JSON.
     pub fn to_json(&self) -> Value {
-        let interval = self.stderr.map(|stderr| {
-            let half = NORMAL_95 * stderr;
-            [self.difference - half, self.difference + half]
-        });
         json!({
             "task": self.task, "metric": self.metric.name(), "unit": self.unit, "difference": self.difference,
-            "stderr": self.stderr, "interval_95": interval, "z": self.z(), "verdict": self.verdict(),
+            "stderr": self.stderr, "degrees_of_freedom": self.degrees_of_freedom, "interval_95": self.interval(),
+            "t": self.t(), "verdict": self.verdict(),
         })
     }
 }
@@ -93,25 +102,52 @@ fn difference(before: &Answers, after: &Answers, number: usize, metric: Metric) 
         let pairs = before.items(number, group).into_iter().zip(after.items(number, group));
         pairs.map(|(before, after)| Item::new(factor * (after.value - before.value), before.weight)).collect()
     };
-    let parts: Vec<(f64, Option<f64>)> = match before.groups() {
-        groups if groups.is_empty() => vec![of(&items(None))],
-        groups => groups.into_iter().map(|group| of(&items(Some(group)))).collect(),
+    let parts: Vec<Part> = match before.groups() {
+        groups if groups.is_empty() => vec![Part::of(&items(None))],
+        groups => groups.into_iter().map(|group| Part::of(&items(Some(group)))).collect(),
     };
     // The mean over groups, as of the metric itself.
     let count = parts.len() as f64;
-    let squares: Option<f64> = parts.iter().map(|(_, stderr)| stderr.map(|stderr| stderr * stderr)).sum();
+    let squares: Option<f64> = parts.iter().map(|part| part.stderr.map(|stderr| stderr * stderr)).sum();
     Difference {
         task: before.task.name.clone(),
         metric,
         unit,
-        difference: parts.iter().map(|(difference, _)| difference).sum::<f64>() / count,
+        difference: parts.iter().map(|part| part.difference).sum::<f64>() / count,
         stderr: squares.map(|squares| squares.sqrt() / count),
+        degrees_of_freedom: degrees_of_freedom(&parts),
         higher_is_better: metric.higher_is_better(),
     }
 }
 
-fn of(items: &[Item]) -> (f64, Option<f64>) {
-    (ratio(items), ratio_stderr(items))
+/// The difference of all examples, or of a group of them.
+struct Part {
+    difference: f64,
+    stderr: Option<f64>,
+    /// Its examples less one.
+    free: f64,
+}
+
+impl Part {
+    fn of(items: &[Item]) -> Self {
+        let free = items.len().saturating_sub(1) as f64;
+        Self { difference: ratio(items), stderr: ratio_stderr(items), free }
+    }
+}
+
+/// Of the sum of independent parts, by Welch and Satterthwaite; of one part its own.
+fn degrees_of_freedom(parts: &[Part]) -> f64 {
+    let (mut variance, mut shares) = (0.0, 0.0);
+    for part in parts.iter().filter(|part| part.free > 0.0) {
+        let square = part.stderr.unwrap_or_default().powi(2);
+        variance += square;
+        shares += square * square / part.free;
+    }
+    match parts {
+        [part] => part.free,
+        _ if shares > 0.0 => variance * variance / shares,
+        _ => parts.iter().map(|part| part.free).sum(),
+    }
 }
 
 /// Comparisons of several models with the first, as JSON.
@@ -149,7 +185,14 @@ mod tests {
         };
         let task = Task::parse(&text, Path::new("t.toml")).unwrap();
         let answers = items.iter().enumerate().map(answer).collect();
-        Answers { task, path: "t".into(), shots: 0, original: items.len(), answers }
+        Answers {
+            task,
+            path: "t".into(),
+            shots: 0,
+            original: items.len(),
+            original_groups: Default::default(),
+            answers,
+        }
     }
 
     fn shares(right: &[u8]) -> Vec<(f64, f64)> {
@@ -158,23 +201,48 @@ mod tests {
 
     #[test]
     fn the_error_is_that_of_the_differences_of_examples() {
-        let (one, two) = (shares(&[1, 0, 0, 1, 0, 0, 1, 0]), shares(&[1, 1, 0, 1, 1, 0, 1, 1]));
+        let (one, two) = (shares(&[1, 0, 0, 1, 0, 0, 0, 0]), shares(&[1, 1, 0, 1, 1, 0, 1, 1]));
         let of = |items: &[(f64, f64)]| vec![answers("choices", "acc", items, &[])];
         let found = compare(&of(&one), &of(&two)).unwrap().remove(0);
-        // Differences 0 1 0 0 1 0 0 1: mean 3/8, sample deviation sqrt(15/56).
-        assert_eq!(found.difference, 0.375);
-        assert!((found.stderr.unwrap() - (15.0_f64 / 56.0 / 8.0).sqrt()).abs() < 1e-12);
+        // Differences 0 1 0 0 1 0 1 1: mean 1/2, sample deviation sqrt(2/7), t of 7 degrees of freedom 2.3646.
+        assert_eq!((found.difference, found.degrees_of_freedom), (0.5, 7.0));
+        assert!((found.stderr.unwrap() - (2.0_f64 / 7.0 / 8.0).sqrt()).abs() < 1e-12);
+        let low = found.interval().unwrap()[0];
+        assert!((low - (0.5 - 2.364_624_251_6 * found.stderr.unwrap())).abs() < 1e-9, "{low}");
         assert_eq!(found.verdict(), "better");
         assert_eq!(compare(&of(&two), &of(&one)).unwrap()[0].verdict(), "worse");
         let alone = (Metric::Acc.stderr(&of(&one)[0].items(0, None), 0).unwrap().powi(2) * 2.0).sqrt();
         assert!(found.stderr.unwrap() < alone, "paired, it is smaller than of two samples");
         let same = compare(&of(&one), &of(&one)).unwrap().remove(0);
-        assert_eq!((same.difference, same.z(), same.verdict()), (0.0, None, "no difference shown"));
+        assert_eq!((same.difference, same.t(), same.verdict()), (0.0, None, "no difference shown"));
+    }
+
+    /// Three standard errors are much by the normal distribution, and little with 2 degrees of freedom (4.303).
+    #[test]
+    fn few_examples_show_little() {
+        let of = |items: &[f64]| {
+            vec![answers("completion", "perplexity", &items.iter().map(|&item| (item, 1.0)).collect::<Vec<_>>(), &[])]
+        };
+        let found = compare(&of(&[0.0, 0.0, 0.0]), &of(&[-1.0, -2.0, -3.0])).unwrap().remove(0);
+        assert!((found.t().unwrap() - 12.0_f64.sqrt()).abs() < 1e-12, "{found:?}");
+        assert_eq!(found.verdict(), "no difference shown");
+        assert!(found.interval().unwrap()[0] < 0.0);
+    }
+
+    #[test]
+    fn without_an_error_the_verdict_says_so() {
+        let of = |right: &[u8]| vec![answers("choices", "acc", &shares(right), &[])];
+        let verdict = |one: &[u8], two: &[u8]| compare(&of(one), &of(two)).unwrap().remove(0);
+        let alike = verdict(&[0, 0, 0], &[1, 1, 1]);
+        assert_eq!((alike.stderr, alike.t(), alike.interval()), (Some(0.0), None, None));
+        assert_eq!(alike.verdict(), "all examples differ alike: no error to go by");
+        assert_eq!(verdict(&[0], &[1]).verdict(), "one example: no error to go by");
+        assert_eq!(verdict(&[1, 0], &[1, 0]).verdict(), "no difference shown");
     }
 
     #[test]
     fn perplexities_are_compared_by_their_logarithm() {
-        let (one, two) = ([(-4.0, 2.0), (-9.0, 3.0), (-2.0, 1.0)], [(-3.0, 2.0), (-6.0, 3.0), (-1.5, 1.0)]);
+        let (one, two) = ([(-4.0, 2.0), (-9.0, 3.0), (-2.0, 1.0)], [(-2.0, 2.0), (-6.0, 3.0), (-1.1, 1.0)]);
         let of = |items: &[(f64, f64)]| vec![answers("text", "word_perplexity", items, &[])];
         let found = compare(&of(&one), &of(&two)).unwrap().remove(0);
         let log = |items: &[(f64, f64)]| Metric::WordPerplexity.aggregate(&of(items)[0].items(0, None)).ln();
@@ -189,6 +257,8 @@ mod tests {
         let found = compare(&of(&[0, 0, 0, 0, 0, 0]), &of(&[1, 0, 0, 0, 1, 0])).unwrap().remove(0);
         assert_eq!(found.difference, (0.25 + 0.5) / 2.0);
         assert!((found.stderr.unwrap() - (0.25_f64.powi(2) + 0.5_f64.powi(2)).sqrt() / 2.0).abs() < 1e-12);
+        // Squares 1/16 of 3 and 1/4 of 1 degrees of freedom: (5/16)^2 / (1/768 + 1/16).
+        assert!((found.degrees_of_freedom - 0.3125_f64.powi(2) / (1.0 / 768.0 + 0.0625)).abs() < 1e-12);
     }
 
     #[test]

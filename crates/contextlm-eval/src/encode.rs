@@ -13,6 +13,7 @@ use crate::score::Request;
 pub struct Encoder {
     tokenizer: Tokenizer,
     prefix: u32,
+    end_of_text: Option<u32>,
     special: bool,
 }
 
@@ -26,11 +27,12 @@ impl Encoder {
     /// files that cannot be read.
     pub fn from_dir(dir: &Path, special: bool) -> Result<Self, EvalError> {
         let tokenizer = Tokenizer::from_dir(dir)?;
-        let prefix = match prefix(dir, &tokenizer)? {
+        let end_of_text = named(dir, "eos_token", &tokenizer)?.or_else(|| tokenizer.end_of_text().ok());
+        let prefix = match named(dir, "bos_token", &tokenizer)?.or(end_of_text) {
             Some(prefix) => prefix,
             None => tokenizer.end_of_text()?,
         };
-        Ok(Self { tokenizer, prefix, special })
+        Ok(Self { tokenizer, prefix, end_of_text, special })
     }
 
     /// With this tokenizer and its end-of-text id, and no special tokens.
@@ -39,12 +41,17 @@ impl Encoder {
     /// [`EvalError::Data`] if it has no end-of-text id.
     pub fn new(tokenizer: Tokenizer) -> Result<Self, EvalError> {
         let prefix = tokenizer.end_of_text()?;
-        Ok(Self { tokenizer, prefix, special: false })
+        Ok(Self { tokenizer, prefix, end_of_text: Some(prefix), special: false })
     }
 
     /// The id that stands where there is no context.
     pub fn prefix(&self) -> u32 {
         self.prefix
+    }
+
+    /// The id that ends a text; of a tokenizer that has a begin of text, there may be none.
+    pub fn end_of_text(&self) -> Option<u32> {
+        self.end_of_text
     }
 
     /// The tokenizer.
@@ -111,22 +118,20 @@ fn rolling(tokens: &[u32], prefix: u32, window: usize) -> Vec<Request> {
     requests
 }
 
-/// The begin-of-text id, or else the end-of-text id, of the tokenizer's other files.
-fn prefix(dir: &Path, tokenizer: &Tokenizer) -> Result<Option<u32>, EvalError> {
-    for key in ["bos_token", "eos_token"] {
-        for name in ["tokenizer_config.json", "special_tokens_map.json"] {
-            let path = dir.join(name);
-            if !path.exists() {
-                continue;
-            }
-            let text = fs::read_to_string(&path).map_err(EvalError::io(&path))?;
-            let table: Value = serde_json::from_str(&text)
-                .map_err(|error| EvalError::example(&path, error.line() as u64, error.to_string()))?;
-            // A token is its text, or a table with the text in it.
-            let token = table[key].as_str().or_else(|| table[key]["content"].as_str());
-            if let Some(id) = token.and_then(|token| tokenizer.token_to_id(token)) {
-                return Ok(Some(id));
-            }
+/// The id of a token that the tokenizer's other files name under this key.
+fn named(dir: &Path, key: &str, tokenizer: &Tokenizer) -> Result<Option<u32>, EvalError> {
+    for name in ["tokenizer_config.json", "special_tokens_map.json"] {
+        let path = dir.join(name);
+        if !path.exists() {
+            continue;
+        }
+        let text = fs::read_to_string(&path).map_err(EvalError::io(&path))?;
+        let table: Value = serde_json::from_str(&text)
+            .map_err(|error| EvalError::example(&path, error.line() as u64, error.to_string()))?;
+        // A token is its text, or a table with the text in it.
+        let token = table[key].as_str().or_else(|| table[key]["content"].as_str());
+        if let Some(id) = token.and_then(|token| tokenizer.token_to_id(token)) {
+            return Ok(Some(id));
         }
     }
     Ok(None)
@@ -207,6 +212,7 @@ mod tests {
         assert_eq!(prefix().unwrap(), id("b"));
         write("special_tokens_map.json", r#"{"bos_token": {"content": "a"}}"#);
         assert_eq!(prefix().unwrap(), id("a"));
+        assert_eq!(Encoder::from_dir(folder.path(), false).unwrap().end_of_text(), Some(id("b")), "what ends a text");
         write("special_tokens_map.json", "{\n{");
         let error = prefix().unwrap_err().to_string();
         assert!(error.contains("special_tokens_map.json, line 2"), "{error}");

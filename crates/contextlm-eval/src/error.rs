@@ -70,6 +70,18 @@ pub enum EvalError {
         /// What is wrong, and what would be accepted.
         reason: String,
     },
+    /// Token shards are of another tokenizer than the model's.
+    #[error(
+        "{dir}: made with the tokenizer of SHA-256 {shards}, the model's has {model}; make them again with the model's"
+    )]
+    OtherTokenizer {
+        /// The folder of the shards.
+        dir: PathBuf,
+        /// SHA-256 of the tokenizer that shards.json names.
+        shards: String,
+        /// SHA-256 of the model's.
+        model: String,
+    },
     /// A model is asked what its contexts know, and has none.
     #[error("the model is {found}: it predicts no contexts; give a ContextLM with source = predicted")]
     NoContexts {
@@ -85,6 +97,20 @@ pub enum EvalError {
     /// A model gives values that are no numbers.
     #[error("a log-probability is {value}: check the weights and the dtype")]
     NotFinite {
+        /// The value.
+        value: f64,
+        /// The group of requests that it belongs to, where there are groups.
+        group: Option<usize>,
+    },
+    /// The same, of an example of a task.
+    #[error("{path}, line {line}: {task}: a log-probability is {value}: check the weights and the dtype")]
+    NotFiniteExample {
+        /// The task.
+        task: String,
+        /// Its data file.
+        path: PathBuf,
+        /// The line of the example, from 1.
+        line: u64,
         /// The value.
         value: f64,
     },

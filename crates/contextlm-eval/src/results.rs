@@ -1,6 +1,7 @@
 //! The results in the schema of lm-evaluation-harness 0.4.13.
 
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::answers::Answers;
 use crate::{Item, Metric};
@@ -20,8 +21,8 @@ pub struct RunInfo {
     pub batch_tokens: usize,
     /// Largest number of input tokens.
     pub window: usize,
-    /// The id that stands where there is no context.
-    pub prefix_token: u32,
+    /// The id that ends a text, if there is one.
+    pub end_of_text: Option<u32>,
     /// Examples of each task at most.
     pub limit: Option<usize>,
     /// Draws for the standard errors of perplexities.
@@ -57,8 +58,10 @@ pub struct TaskResults {
 pub struct GroupResults {
     /// Its name in results: that of the task and of the group.
     pub name: String,
-    /// Its examples.
+    /// Its examples that were asked.
     pub examples: usize,
+    /// Its examples in the data file.
+    pub original: usize,
     /// Its metrics, in the order of the task's.
     pub metrics: Vec<Measured>,
 }
@@ -74,6 +77,7 @@ impl TaskResults {
         let of_group = |group: &str| GroupResults {
             name: format!("{}_{group}", answers.task.name),
             examples: answers.items(0, Some(group)).len(),
+            original: answers.original_groups.get(group).copied().unwrap_or_default(),
             metrics: metrics().map(|metric| measured(metric, Some(group))).collect(),
         };
         let groups: Vec<GroupResults> = answers.groups().into_iter().map(of_group).collect();
@@ -121,11 +125,13 @@ pub fn results_json(all: &[Answers], info: &RunInfo) -> Value {
             add("n-shot", name, json!(answers.shots));
             add("higher_is_better", name, Value::Object(directions.clone()));
         }
-        for GroupResults { name, examples, metrics } in &results.groups {
+        for GroupResults { name, examples, original, metrics } in &results.groups {
             add("results", name, metrics_json(name, *examples, metrics));
+            add("n-samples", name, json!({ "original": original, "effective": examples }));
+            add("configs", name, config_json(answers, name));
         }
         add("n-samples", &task.name, json!({ "original": answers.original, "effective": count }));
-        add("configs", &task.name, config_json(answers));
+        add("configs", &task.name, config_json(answers, &task.name));
         add("truncated", &task.name, json!(answers.truncated()));
     }
     out.insert(
@@ -141,16 +147,23 @@ pub fn results_json(all: &[Answers], info: &RunInfo) -> Value {
     out.insert("model_source".into(), json!("contextlm"));
     out.insert("model_name".into(), json!(info.model));
     out.insert("model_name_sanitized".into(), json!(sanitized(&info.model)));
-    out.insert("eot_token_id".into(), json!(info.prefix_token));
+    out.insert("eot_token_id".into(), json!(info.end_of_text));
     out.insert("max_length".into(), json!(info.window));
     out.insert("total_evaluation_time_seconds".into(), json!(info.seconds.to_string()));
     Value::Object(out)
 }
 
-/// A model's name as that of a file.
+/// A model's name as that of a file, the same for the same name only: where signs had to be replaced, a digest of the
+/// whole name follows.
 pub fn sanitized(model: &str) -> String {
-    let kept = |char: char| if char.is_alphanumeric() || "-.".contains(char) { char } else { '_' };
-    model.trim_matches('/').chars().map(kept).collect()
+    let kept = |char: char| if char.is_alphanumeric() || "-._".contains(char) { char } else { '_' };
+    let name: String = model.trim_matches('/').chars().map(kept).collect();
+    let name = name.trim_start_matches('.');
+    if name == model && !name.is_empty() {
+        return name.into();
+    }
+    let digest: String = Sha256::digest(model)[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{name}-{digest}")
 }
 
 fn metrics_json(name: &str, count: usize, metrics: &[Measured]) -> Value {
@@ -163,10 +176,10 @@ fn metrics_json(name: &str, count: usize, metrics: &[Measured]) -> Value {
     Value::Object(table)
 }
 
-fn config_json(answers: &Answers) -> Value {
+fn config_json(answers: &Answers, name: &str) -> Value {
     let mut config = answers.task.to_json();
     if let Some(table) = config.as_object_mut() {
-        table.insert("task".into(), json!(answers.task.name));
+        table.insert("task".into(), json!(name));
         table.insert("dataset_path".into(), json!(answers.path.to_string_lossy()));
         table.insert("num_fewshot".into(), json!(answers.shots));
     }
@@ -195,4 +208,21 @@ pub fn samples_jsonl(answers: &Answers) -> String {
         format!("{line}\n")
     });
     lines.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_of_files_neither_collide_nor_climb() {
+        assert_eq!(sanitized("pythia-70m_v1.0"), "pythia-70m_v1.0");
+        assert!(sanitized("org/name").starts_with("org_name-"));
+        let names = ["a/b", "a_b", "/a/b", "a b", "a/b/", "..", ".", "../..", "", "/", ".a", "a:b"];
+        let files: HashSet<String> = names.iter().map(|name| sanitized(name)).collect();
+        assert_eq!(files.len(), names.len());
+        assert!(files.iter().all(|file| !file.starts_with('.') && !file.contains(['/', '\\'])), "{files:?}");
+    }
 }

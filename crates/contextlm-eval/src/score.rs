@@ -73,9 +73,13 @@ impl<'m, B: Backbone> RequestScorer<'m, B> {
         if picked.is_empty() {
             return Ok(found);
         }
-        let scores = self.tokens.score(Tensor::cat(picked, 0), &targets)?;
+        let scores = self.tokens.unchecked(Tensor::cat(picked, 0), &targets)?;
         for ((group, member), score) in owners.into_iter().zip(scores) {
-            found[group].1[member].add(score);
+            let (number, likelihoods) = &mut found[group];
+            if !score.log_probability.is_finite() {
+                return Err(EvalError::NotFinite { value: score.log_probability, group: Some(*number) });
+            }
+            likelihoods[member].add(score);
         }
         Ok(found)
     }

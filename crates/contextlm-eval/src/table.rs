@@ -43,7 +43,7 @@ pub fn results_table(all: &[Answers], bootstrap: usize) -> String {
 
 /// What a model has over the baseline, a row a metric.
 pub fn comparison_table(baseline: &str, model: &str, differences: &[Difference]) -> String {
-    let mut rows = vec![["task", "metric", "difference", "stderr", "z", "", "unit"].map(String::from)];
+    let mut rows = vec![["task", "metric", "difference", "stderr", "t", "", "unit"].map(String::from)];
     for found in differences {
         let number = |value: Option<f64>, digits| value.map_or("N/A".into(), |value| format!("{value:.digits$}"));
         rows.push([
@@ -51,12 +51,12 @@ pub fn comparison_table(baseline: &str, model: &str, differences: &[Difference])
             found.metric.name().into(),
             format!("{:+.4}", found.difference),
             number(found.stderr, 4),
-            number(found.z(), 2),
+            number(found.t(), 2),
             found.verdict().into(),
             found.unit.into(),
         ]);
     }
-    format!("{model} against {baseline}, paired by example, 95 %\n\n{}", markdown(&rows))
+    format!("{model} against {baseline}, paired by example, 95 % by Student's t\n\n{}", markdown(&rows))
 }
 
 fn markdown<const N: usize>(rows: &[[String; N]]) -> String {

@@ -24,6 +24,8 @@ pub struct Windows {
     tokens: Vec<Vec<u32>>,
     /// The text that each window belongs to.
     texts: Vec<usize>,
+    /// The sequence that it was cut from.
+    sequences: Vec<usize>,
     count: usize,
 }
 
@@ -70,7 +72,7 @@ impl Windows {
             let fix = "all windows are of one document, which has no standard error: leave it out";
             return Err(EvalError::setting("documents", true, fix));
         }
-        Ok(Self { length, tokens, texts, count })
+        Ok(Self { length, tokens, texts, sequences: owners, count })
     }
 
     /// Number of windows.
@@ -98,9 +100,23 @@ impl Windows {
         self.texts[window]
     }
 
-    /// Another window, as far away as can be.
+    /// Whether all windows are of one sequence, in which no window is of another text for certain.
+    pub(crate) fn one_sequence(&self) -> bool {
+        self.sequences.first() == self.sequences.last()
+    }
+
+    /// A window of another sequence: the nearest one from half of all windows on. Where there is but one sequence, the
+    /// window half of all windows away.
     pub(crate) fn partner(&self, window: usize) -> usize {
-        (window + self.len() / 2) % self.len()
+        let (len, half) = (self.len(), self.len() / 2);
+        let other = |ahead: usize| (window + ahead) % len;
+        let mut candidates = (half..len).chain(1..half).map(other);
+        match self.one_sequence() {
+            true => other(half),
+            false => {
+                candidates.find(|&other| self.sequences[other] != self.sequences[window]).unwrap_or_else(|| other(half))
+            }
+        }
     }
 
     /// All tokens of a window, T + 1.
@@ -159,6 +175,20 @@ mod tests {
         assert_eq!((0..3).map(|i| windows.tokens(i)[0]).collect::<Vec<_>>(), [0, 10, 0]);
         let one = Windows::new(&all[..1], 10, None, TextUnit::Sequences).unwrap_err().to_string();
         assert!(one.contains("documents = true: all windows are of one document"), "{one}");
+    }
+
+    /// The first document has most of the windows: half of all windows away is still the same text.
+    #[test]
+    fn a_partner_is_of_another_sequence_where_there_are_two() {
+        let windows = Windows::new(&sequences(&[61, 21]), 10, None, TextUnit::Sequences).unwrap();
+        assert_eq!((windows.len(), windows.one_sequence()), (8, false));
+        let partners: Vec<usize> = (0..8).map(|window| windows.partner(window)).collect();
+        assert_eq!(partners, [6, 6, 6, 7, 6, 6, 2, 3]);
+        assert!(
+            partners.iter().enumerate().all(|(window, &other)| windows.sequences[window] != windows.sequences[other])
+        );
+        let stream = Windows::new(&sequences(&[81]), 10, None, TextUnit::Windows).unwrap();
+        assert_eq!((stream.one_sequence(), stream.partner(1)), (true, 5));
     }
 
     #[test]

@@ -12,8 +12,8 @@ use crate::output::{Bar, Outcome, Report};
 
 /// What the predicted contexts of a model know, and how much it relies on them
 ///
-/// The loss under contexts replaced by the initial one, by their mean, by another text's and by the chunk before's, apart for the
-/// first token of a chunk; cosines between predictions and the chunks that they predict; linear probes for the tokens of a chunk;
+/// The loss under contexts replaced by the initial one, by their mean, by another text's (of a stream a distant window's) and by the
+/// chunk before's, apart for the first token of a chunk; cosines between predictions and the chunks that they predict; linear probes for the tokens of a chunk;
 /// attention. A swap shows reliance, not gain: what the contexts have brought is the difference to a trained control.
 #[derive(clap::Args)]
 pub(crate) struct Args {

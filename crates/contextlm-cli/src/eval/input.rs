@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use contextlm_data::Tokens;
+use contextlm_data::{DataError, Tokenizer, Tokens};
 use contextlm_eval::{Encoder, EvalCorpus, TextUnit};
 
 use crate::output::Busy;
@@ -34,7 +34,9 @@ impl Input {
             (Some(text), _) => {
                 EvalCorpus::from_text(text, &self.key, &Encoder::from_dir(model, false)?, self.documents)?
             }
-            (None, Some(shards)) => EvalCorpus::from_shards(shards, vocabulary, self.documents)?,
+            (None, Some(shards)) => {
+                EvalCorpus::from_shards(shards, vocabulary, tokenizer(model)?.as_ref(), self.documents)?
+            }
             (None, None) => return Err("give --text or --shards".into()),
         };
         Ok(corpus.sequences)
@@ -54,6 +56,12 @@ impl Input {
     pub(crate) fn name(&self) -> String {
         self.text.as_ref().or(self.shards.as_ref()).map_or(String::new(), |path| path.display().to_string())
     }
+}
+
+/// The tokenizer of a model directory, if there is one: shards need none.
+pub(crate) fn tokenizer(model: &Path) -> Result<Option<Tokenizer>, DataError> {
+    let there = ["tokenizer.json", "vocab.json"].iter().any(|name| model.join(name).is_file());
+    there.then(|| Tokenizer::from_dir(model)).transpose()
 }
 
 /// Checks that a file can be written, before anything is computed for it.

@@ -7,6 +7,7 @@ use contextlm_eval::{Encoder, EvalCorpus, PerplexityOptions, perplexity};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
+use super::input::tokenizer;
 use crate::dtype::Dtype;
 use crate::output::{Busy, Outcome, Report};
 use crate::{interrupt, model};
@@ -61,7 +62,8 @@ pub(crate) fn run(args: &Args) -> Outcome {
             EvalCorpus::from_text(text, &args.key, &encoder, args.documents)?
         }
         (None, Some(shards)) => {
-            EvalCorpus::from_shards(shards, loaded.model.backbone.spec().vocabulary, args.documents)?
+            let (vocabulary, tokenizer) = (loaded.model.backbone.spec().vocabulary, tokenizer(&found.dir)?);
+            EvalCorpus::from_shards(shards, vocabulary, tokenizer.as_ref(), args.documents)?
         }
         (None, None) => return Err("give --text or --shards".into()),
     };

@@ -58,6 +58,7 @@ fn context_gives_numbers_and_a_page() {
         (&found["errors_over"], &found["note"]),
         (&json!("documents"), &json!("a swap shows reliance, not gain"))
     );
+    assert_eq!(found["other"], "another text's", "documents are different texts");
     let by: Vec<&Value> = found["replaced"].as_array().unwrap().iter().map(|replaced| &replaced["by"]).collect();
     assert_eq!(by, ["initial", "mean", "other_text", "shifted"]);
     for number in [
@@ -75,7 +76,7 @@ fn context_gives_numbers_and_a_page() {
     assert!(written.contains("A swap shows reliance, not gain") && written.ends_with("</html>\n"));
     let shown =
         String::from_utf8(contextlm(&[&args[..], &["--window", "16", "--limit", "64"]].concat()).stdout).unwrap();
-    assert!(shown.contains("4 windows of 16 tokens") && shown.contains("another text's"), "{shown}");
+    assert!(shown.contains("4 windows of 16 tokens") && shown.contains("a distant window's"), "{shown}");
 
     let nowhere = folder.path().join("none/report.html");
     assert!(fails(&[&args[..], &["--report", text(&nowhere)]].concat(), 1).contains("there is no folder"));

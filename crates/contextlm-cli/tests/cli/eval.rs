@@ -225,7 +225,7 @@ fn models_are_compared_example_by_example() {
     assert!(number(&of(0, "perplexity"), "stderr") > 0.0);
     // A model does not differ from itself.
     assert_eq!(number(&of(1, "perplexity"), "difference"), 0.0);
-    assert_eq!((&of(1, "acc")["z"], &of(1, "acc")["verdict"]), (&Value::Null, &json!("no difference shown")));
+    assert_eq!((&of(1, "acc")["t"], &of(1, "acc")["verdict"]), (&Value::Null, &json!("no difference shown")));
     assert!(out.join("comparison.json").exists());
     let table = String::from_utf8(contextlm(&args).stdout).unwrap();
     assert!(table.contains("paired by example"), "{table}");

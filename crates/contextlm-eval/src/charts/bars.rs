@@ -4,7 +4,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use super::{COLOURS, FONT, Failure, GREY, LEFT, TEXT, WIDTH, half_width, label, legend, legend_height, range, svg};
 use crate::{Estimate, EvalError};
 
-/// Groups of bars side by side, with their 95 % intervals.
+/// Groups of bars side by side, with whiskers of 1.96 standard errors.
 pub(crate) struct Bars<'a> {
     /// What the height means.
     pub y: &'a str,

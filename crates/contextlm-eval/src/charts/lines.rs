@@ -9,7 +9,7 @@ pub(crate) struct Line<'a> {
     pub points: Vec<(f64, Estimate)>,
 }
 
-/// Lines through points with their 95 % intervals.
+/// Lines through points with whiskers of 1.96 standard errors.
 pub(crate) struct Lines<'a> {
     /// What the axes mean.
     pub x: &'a str,

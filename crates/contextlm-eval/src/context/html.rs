@@ -27,8 +27,8 @@ impl ContextReport {
              <title>What the contexts of {title} know</title><style>{STYLE}</style></head><body>\n\
              <h1>What the contexts of {title} know</h1>\n\
              <p class=\"lead\">{windows} windows of {window} tokens from {text}; chunks of {w} tokens. A value ± its \
-             standard error over {texts} texts; differences are paired, text by text. Whiskers in charts are 95 % intervals \
-             (1.96 standard errors). Losses are nats a token, on the {guided} tokens that a predicted context guides{unguided}.</p>\n",
+             standard error over {texts} texts; differences are paired, text by text. Whiskers in charts reach 1.96 \
+             standard errors. Losses are nats a token, on the {guided} tokens that a predicted context guides{unguided}.</p>\n",
             windows = self.windows,
             window = self.window,
             w = self.chunk_size,
@@ -52,10 +52,12 @@ impl ContextReport {
 
     fn losses(&self) -> Result<String, EvalError> {
         let mut rows = vec![("own contexts: the loss itself".to_string(), by_place(&self.guided_loss, false))];
-        let replaced =
-            self.replaced.iter().map(|one| (format!("replaced by {}", one.by.name()), by_place(&one.rise, true)));
+        let replaced = self
+            .replaced
+            .iter()
+            .map(|one| (format!("replaced by {}", one.by.name(self.other)), by_place(&one.rise, true)));
         rows.extend(replaced);
-        let groups: Vec<String> = self.replaced.iter().map(|one| one.by.name().to_string()).collect();
+        let groups: Vec<String> = self.replaced.iter().map(|one| one.by.name(self.other).to_string()).collect();
         let pick = |value: fn(&ByPlace) -> Option<Estimate>| self.replaced.iter().map(|one| value(&one.rise)).collect();
         let mut series = vec![
             ("all guided tokens", pick(|rise| Some(rise.all))),
@@ -75,15 +77,19 @@ impl ContextReport {
         out += &table(&["nats a token", "all guided tokens", "first of a chunk", "the others"], &rows);
         out += &figure(
             &Bars { y, groups: &groups, series: &series }.svg()?,
-            "Loss under contexts replaced by something else, less the loss under the model's own, paired. <em>The initial \
-             context</em>: nothing is predicted. <em>Their mean</em>: what all contexts share is kept. <em>Another text's</em>: \
-             predictions of a window far away, at the same place. <em>The chunk before's</em>: every prediction comes a chunk late.",
+            &format!(
+                "Loss under contexts replaced by something else, less the loss under the model's own, paired. <em>The initial \
+                 context</em>: nothing is predicted. <em>Their mean</em>: what all contexts share is kept. <em>{}{}</em>: \
+                 predictions of that window, at the same place. <em>The chunk before's</em>: every prediction comes a chunk late.",
+                self.other[..1].to_uppercase(),
+                &self.other[1..],
+            ),
         );
         if self.chunk_size > 2 {
             let lines: Vec<Line<'_>> = self
                 .replaced
                 .iter()
-                .map(|one| Line { name: one.by.name(), points: numbered(&one.rise.places) })
+                .map(|one| Line { name: one.by.name(self.other), points: numbered(&one.rise.places) })
                 .collect();
             let x = "token of the chunk that is predicted";
             out += &figure(
@@ -120,9 +126,10 @@ impl ContextReport {
         let both = [&self.similarity.raw, &self.similarity.centred];
         let groups = ["as they are".to_string(), "without their means".to_string()];
         let pick = |value: fn(&Cosines) -> Estimate| both.iter().map(|cosines| Some(value(cosines))).collect();
+        let other = format!("{} chunk", self.other);
         let series = [
             ("its chunk", pick(|cosines| cosines.actual)),
-            ("another text's chunk", pick(|cosines| cosines.other_text)),
+            (other.as_str(), pick(|cosines| cosines.other_text)),
             ("the chunk before", pick(|cosines| cosines.chunk_before)),
         ];
         let rows = [
@@ -132,11 +139,11 @@ impl ContextReport {
         let mut out = section(
             "How near predictions are to the chunks that they predict",
             "<p>The cosine between a predicted context and the embedding of the chunk that it predicts, beside a chunk of another \
-             text at the same place, and the chunk before, which the predictor has seen. Directions that all vectors share make any \
+             window at the same place, and the chunk before, which the predictor has seen. Directions that all vectors share make any \
              two alike; without the means they are gone. Unless a latent loss was on, nothing in training asks a prediction to lie \
              near the embedding: a low cosine does not say that it knows nothing.</p>",
         );
-        out += &table(&["cosine", "its chunk", "another text's chunk", "the chunk before", "first less second"], &rows);
+        out += &table(&["cosine", "its chunk", &other, "the chunk before", "first less second"], &rows);
         out += &figure(
             &Bars { y: "cosine", groups: &groups, series: &series }.svg()?,
             "Mean cosines between predicted contexts and chunk embeddings.",

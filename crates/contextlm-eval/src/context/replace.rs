@@ -17,7 +17,7 @@ pub enum Replacement {
     Initial,
     /// Their mean over all windows: what is the same in all of them is kept.
     Mean,
-    /// Those of another text at the same place.
+    /// Those of another text at the same place; where all windows are of one stream, of a distant window.
     OtherText,
     /// The ones before: every chunk is guided by the prediction of the chunk before it, the first one by the initial context.
     Shifted,
@@ -27,12 +27,12 @@ impl Replacement {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Initial, Self::Mean, Self::OtherText, Self::Shifted];
 
-    /// In words, after "replaced by".
-    pub fn name(self) -> &'static str {
+    /// In words, after "replaced by"; `other` names the other text or window.
+    pub fn name(self, other: &'static str) -> &'static str {
         match self {
             Self::Initial => "the initial context",
             Self::Mean => "their mean",
-            Self::OtherText => "another text's",
+            Self::OtherText => other,
             Self::Shifted => "the chunk before's",
         }
     }

@@ -18,6 +18,9 @@ pub struct ContextReport {
     pub chunk_size: usize,
     /// Inputs of a window, T.
     pub window: usize,
+    /// What stands for other contexts and chunks, `other_text`: `another text's`, or `a distant window's` where all windows
+    /// are of one stream, which may be a single text.
+    pub other: &'static str,
     /// Windows.
     pub windows: usize,
     /// Texts that standard errors are taken over.
@@ -82,6 +85,7 @@ pub(super) fn report(
     Ok(ContextReport {
         chunk_size,
         window: windows.length(),
+        other: if windows.one_sequence() { "a distant window's" } else { "another text's" },
         windows: windows.len(),
         texts: windows.texts(),
         tokens: windows.len() * windows.length(),

@@ -13,7 +13,7 @@ use crate::{Estimate, EvalError, Windows, estimate::Sums};
 pub struct Cosines {
     /// With the chunk that was predicted.
     pub actual: Estimate,
-    /// With a chunk of another text at the same place: the baseline.
+    /// With a chunk of another text at the same place, of a stream of a distant window: the baseline.
     pub other_text: Estimate,
     /// With the chunk before, which the predictor has seen: what merely repeating it would give.
     pub chunk_before: Estimate,
@@ -42,7 +42,7 @@ impl SimilaritySums {
         Self { raw: sums(), centred: sums() }
     }
 
-    /// Adds some windows of at least two chunks, beside those of another text. Means are [1, 1, D].
+    /// Adds some windows of at least two chunks, beside their partners. Means are [1, 1, D].
     pub fn add(
         &mut self,
         windows: &Windows,

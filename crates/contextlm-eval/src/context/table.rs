@@ -55,15 +55,11 @@ impl Display for ContextReport {
         writeln!(f)?;
         row(f, "contexts replaced by", &places)?;
         for replaced in &self.replaced {
-            row(f, replaced.by.name(), &by_place(&replaced.rise, true))?;
+            row(f, replaced.by.name(self.other), &by_place(&replaced.rise, true))?;
         }
         writeln!(f, "{}{}\n", RELIANCE[..1].to_uppercase(), &RELIANCE[1..])?;
 
-        row(
-            f,
-            "cosine of a prediction",
-            &head(&["its chunk", "another text's", "the chunk before", "first less second"]),
-        )?;
+        row(f, "cosine of a prediction", &head(&["its chunk", self.other, "the chunk before", "first less second"]))?;
         row(f, "as they are", &cosines(&self.similarity.raw))?;
         row(f, "without their means", &cosines(&self.similarity.centred))?;
         if let Some(probe) = &self.probe {

@@ -115,7 +115,7 @@ impl LengthReport {
                 self.tokens
             ),
             "Below: what the length changes, paired text by text.".into(),
-            format!("Whiskers are 95 % intervals over {} texts.", self.texts),
+            format!("Whiskers reach 1.96 standard errors over {} texts.", self.texts),
         ];
         Ok(stacked(&[upper, lower], &caption))
     }

@@ -1,7 +1,6 @@
-use std::fs;
 use std::path::Path;
 
-use contextlm_data::{DataError, ReadOptions, ShardSet, Tokens, find_files, read_documents};
+use contextlm_data::{DataError, ReadOptions, ShardSet, Tokenizer, Tokens, find_files, read_documents, read_text};
 
 use crate::{Encoder, EvalError};
 
@@ -18,7 +17,7 @@ pub struct EvalCorpus {
 
 impl EvalCorpus {
     /// Reads a file or folder of text: .txt, .md and .jsonl, also .gz and .zst, as training does, with the text of a JSON
-    /// line under `key`; any other file is plain text. `documents`: each is a sequence of its own; else their tokens
+    /// line under `key`; any other file is plain text, also with .gz or .zst behind its name. `documents`: each is a sequence of its own; else their tokens
     /// follow each other with nothing between.
     ///
     /// # Errors
@@ -33,7 +32,7 @@ impl EvalCorpus {
             Ok(())
         };
         match find_files(&[path.into()]) {
-            Err(DataError::UnknownExtension { .. }) => add(&plain(path)?)?,
+            Err(DataError::UnknownExtension { .. }) => add(&read_text(path)?)?,
             _ => read_documents(&[path.into()], &options)?.try_for_each(|document| add(&document?.text))?,
         }
         if !documents {
@@ -44,12 +43,25 @@ impl EvalCorpus {
     }
 
     /// Opens token shards of a model with this vocabulary. `documents`: each is a sequence of its own, which begins with
-    /// its end-of-text id; they are then held in memory.
+    /// its end-of-text id; they are then held in memory. `tokenizer`: the model's, if it has one, which must be the one
+    /// that shards.json names.
     ///
     /// # Errors
-    /// [`EvalError::Data`]; [`EvalError::Setting`] for documents without a shards.json, which names that id.
-    pub fn from_shards(dir: &Path, vocabulary: usize, documents: bool) -> Result<Self, EvalError> {
+    /// [`EvalError::Data`]; [`EvalError::OtherTokenizer`]; [`EvalError::Setting`] for documents without a shards.json,
+    /// which names that id.
+    pub fn from_shards(
+        dir: &Path,
+        vocabulary: usize,
+        tokenizer: Option<&Tokenizer>,
+        documents: bool,
+    ) -> Result<Self, EvalError> {
         let shards = ShardSet::open(dir, vocabulary)?;
+        if let (Some(info), Some(tokenizer)) = (shards.info(), tokenizer)
+            && info.tokenizer_sha256 != tokenizer.sha256()
+        {
+            let (shards, model) = (info.tokenizer_sha256.clone(), tokenizer.sha256().to_owned());
+            return Err(EvalError::OtherTokenizer { dir: dir.into(), shards, model });
+        }
         let (bytes, end) = (shards.info().map(|info| info.bytes), shards.info().map(|info| info.end_of_text));
         if !documents {
             return Ok(Self { sequences: vec![shards.into()], bytes, words: None });
@@ -68,22 +80,11 @@ impl EvalCorpus {
     }
 }
 
-fn plain(path: &Path) -> Result<String, EvalError> {
-    let bytes = fs::read(path).map_err(EvalError::io(path))?;
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = 1 + valid.iter().filter(|&&byte| byte == b'\n').count() as u64;
-        DataError::NotUtf8 { path: path.into(), line }
-    })?;
-    match text.is_empty() {
-        true => Err(DataError::EmptyFile { path: path.into() }.into()),
-        false => Ok(text),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use contextlm_data::{Document, PrepareOptions, Tokenizer, prepare};
+    use std::fs;
+
+    use contextlm_data::{Document, PrepareOptions, prepare};
 
     use super::*;
 
@@ -129,12 +130,17 @@ mod tests {
         let options = PrepareOptions { held: None, ..PrepareOptions::default() };
         prepare(&[text], encoder.tokenizer(), &out, &options, |_| true).unwrap();
         let train = out.join("train");
-        let read = |documents| EvalCorpus::from_shards(&train, 300, documents);
+        let read = |documents| EvalCorpus::from_shards(&train, 300, Some(encoder.tokenizer()), documents);
         let count = |text: &str| encoder.text(text).unwrap().len() + 1;
         assert_eq!(lengths(&read(true).unwrap()), [count("a first document"), count("a second")]);
         assert_eq!(lengths(&read(false).unwrap()), [count("a first document") + count("a second")]);
         assert_eq!((read(false).unwrap().bytes, read(false).unwrap().words), (Some(24), None));
+        let other = Tokenizer::train([Ok(Document::new("another text, another tokenizer. ".repeat(20)))], 280).unwrap();
+        let error = EvalCorpus::from_shards(&train, 300, Some(&other), false).unwrap_err().to_string();
+        assert!(error.contains(other.sha256()) && error.contains(encoder.tokenizer().sha256()), "{error}");
+        assert!(EvalCorpus::from_shards(&train, 300, None, false).is_ok());
         fs::remove_file(train.join("shards.json")).unwrap();
+        assert!(EvalCorpus::from_shards(&train, 300, Some(&other), false).is_ok());
         assert_eq!(read(false).unwrap().bytes, None);
         assert!(read(true).unwrap_err().to_string().contains("no shards.json"));
     }

@@ -17,7 +17,7 @@ impl Request {
     }
 
     /// The inputs that are left.
-    pub(super) fn inputs(&self, window: usize) -> Vec<u32> {
+    pub(crate) fn inputs(&self, window: usize) -> Vec<u32> {
         let whole = || self.context.iter().chain(&self.continuation).copied();
         let inputs = (self.context.len() + self.continuation.len()).saturating_sub(1);
         whole().take(inputs).skip(self.dropped(window)).collect()

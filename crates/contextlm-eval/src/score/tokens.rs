@@ -39,6 +39,15 @@ impl TokenScorer {
     /// # Panics
     /// If there are not N targets, or one is not below V.
     pub fn score(&self, states: Tensor<2>, targets: &[u32]) -> Result<Vec<TokenScore>, EvalError> {
+        let scores = self.unchecked(states, targets)?;
+        match scores.iter().find(|score| !score.log_probability.is_finite()) {
+            Some(score) => Err(EvalError::NotFinite { value: score.log_probability, group: None }),
+            None => Ok(scores),
+        }
+    }
+
+    /// The same, with log-probabilities that may be no numbers: the caller knows whose they are.
+    pub(super) fn unchecked(&self, states: Tensor<2>, targets: &[u32]) -> Result<Vec<TokenScore>, EvalError> {
         let ([count, _], [_, vocabulary]) = (states.dims(), self.head.dims());
         assert_eq!(count, targets.len(), "one target a state");
         let rows = (LOGITS_BYTES / (4 * vocabulary)).max(1);
@@ -61,14 +70,11 @@ fn of_logits(logits: Tensor<2>, targets: &[u32]) -> Result<Vec<TokenScore>, Eval
     let values = values(of_targets - largest - sums)?;
     let best: Vec<i64> = best.into_data().convert::<i64>().try_into_vec().map_err(device)?;
     let pairs = values.into_iter().zip(best).zip(targets);
-    pairs
-        .map(|((value, best), &target)| match f64::from(value) {
-            log_probability if log_probability.is_finite() => {
-                Ok(TokenScore { log_probability, greedy: best == i64::from(target) })
-            }
-            value => Err(EvalError::NotFinite { value }),
-        })
-        .collect()
+    let score = |((value, best), &target): ((f32, i64), &u32)| TokenScore {
+        log_probability: value.into(),
+        greedy: best == i64::from(target),
+    };
+    Ok(pairs.map(score).collect())
 }
 
 fn values(tensor: Tensor<2>) -> Result<Vec<f32>, EvalError> {

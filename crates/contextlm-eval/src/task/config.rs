@@ -80,7 +80,7 @@ pub struct Task {
     /// before.
     #[serde(default)]
     pub wikitext: bool,
-    /// Templates of the shape's keys, for data that do not have these keys.
+    /// Templates of the shape's keys, for examples that have every key they name; others must have the shape's keys.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub prompt: BTreeMap<String, Template>,
 }
@@ -95,7 +95,12 @@ impl Task {
     /// # Errors
     /// [`EvalError::File`], [`EvalError::TaskFile`].
     pub fn from_file(path: &Path) -> Result<Self, EvalError> {
-        Self::parse(&fs::read_to_string(path).map_err(EvalError::io(path))?, path)
+        let bytes = fs::read(path).map_err(EvalError::io(path))?;
+        let text = std::str::from_utf8(&bytes).map_err(|error| {
+            let line = 1 + bytes[..error.valid_up_to()].iter().filter(|&&byte| byte == b'\n').count();
+            EvalError::TaskFile { path: path.into(), line, reason: "not UTF-8".into() }
+        })?;
+        Self::parse(text, path)
     }
 
     /// Reads the text of a task file; the path is for messages.
@@ -207,6 +212,11 @@ mod tests {
             let error = Task::parse(&GOOD.replace(from, to), Path::new("dir/mine.toml")).unwrap_err().to_string();
             assert!(error.contains(&format!("mine.toml, line {line}: ")) && error.contains(reason), "{to}: {error}");
         }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("latin.toml");
+        fs::write(&path, b"name = \"mine\"\nabout = \"\xe4\"\n").unwrap();
+        let error = Task::from_file(&path).unwrap_err().to_string();
+        assert!(error.contains("latin.toml, line 2: not UTF-8"), "{error}");
         let pair = GOOD.replace("\"choices\"", "\"pair\"\nshots = 2");
         assert!(Task::parse(&pair, Path::new("p.toml")).unwrap_err().to_string().contains("line 6: shots: 2"));
     }

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use contextlm_data::read_json_lines;
+use contextlm_data::{read_json_lines, read_text};
 use serde_json::{Map, Value};
 
 use super::{Question, Task, wikitext};
@@ -20,6 +20,8 @@ pub struct TaskData {
     pub questions: Vec<Question>,
     /// Examples of the file.
     pub original: usize,
+    /// Examples of every group in the file, where there are groups.
+    pub original_groups: HashMap<String, usize>,
     /// Solved examples before each.
     pub shots: usize,
 }
@@ -66,7 +68,9 @@ impl TaskData {
             }
             asked.push(question);
         }
-        Ok(Self { path, questions: asked, original: all.len(), shots })
+        let original_groups =
+            counts.into_iter().filter_map(|(group, count)| Some((group?.to_owned(), count))).collect();
+        Ok(Self { path, questions: asked, original: all.len(), original_groups, shots })
     }
 }
 
@@ -96,20 +100,39 @@ fn questions(task: &Task, path: &Path) -> Result<Vec<Question>, EvalError> {
     let question = |(line, record): Row| {
         Question::new(task, line, &record).map_err(|reason| EvalError::example(path, line, reason))
     };
-    let raw = path.extension().is_some_and(|extension| extension == "raw");
-    let found: Vec<Question> = match raw {
+    let found: Vec<Question> = match is_raw(path) {
         true => pages(path)?.into_iter().map(question).collect::<Result<_, _>>()?,
         false => read_json_lines(path)?.map(|line| question(line?)).collect::<Result<_, _>>()?,
     };
+    check_groups(path, &found)?;
     match found.is_empty() {
         true => Err(EvalError::example(path, 1, "there is no example in it")),
         false => Ok(found),
     }
 }
 
+/// Results are means over groups: an example without one would be in none of them.
+fn check_groups(path: &Path, questions: &[Question]) -> Result<(), EvalError> {
+    let with = questions.iter().find(|question| question.group.is_some());
+    let without = questions.iter().find(|question| question.group.is_none());
+    match (with, without) {
+        (Some(with), Some(without)) => {
+            let reason = format!("no group, but line {} has one: give every example a group, or none", with.line);
+            Err(EvalError::example(path, without.line, reason))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a file is a raw one of WikiText, compressed or not.
+fn is_raw(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    [".raw", ".raw.zst", ".raw.gz"].iter().any(|ending| name.ends_with(ending))
+}
+
 /// The pages of a raw file of WikiText as records.
 fn pages(path: &Path) -> Result<Vec<Row>, EvalError> {
-    let text = fs::read_to_string(path).map_err(EvalError::io(path))?;
+    let text = read_text(path)?;
     let record = |(line, page): (u64, String)| (line, Map::from_iter([("page".to_owned(), page.into())]));
     Ok(wikitext::pages(&text).into_iter().map(record).collect())
 }
@@ -133,6 +156,10 @@ mod tests {
         folder
     }
 
+    /// " = One = \n text \n = Two = \n text \n", compressed.
+    const GZIP: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03S\xb0U\xf0\xcfKU\xb0U\xe0R(I\xad(\x01R\xb6\x0a!\xe5\xf9H\x02\x00Q\xa7\x1c\x9c\x22\x00\x00\x00";
+    const ZSTD: &[u8] = b"(\xb5/\xfd \x22\x11\x01\x00 = One = \x0a text \x0a = Two = \x0a text \x0a";
+
     const LINES: [&str; 3] = [
         r#"{"context": "a", "completion": " 1", "group": "x"}"#,
         r#"{"context": "b", "completion": " 2", "group": "y"}"#,
@@ -155,6 +182,7 @@ mod tests {
         let read = |limit| TaskData::read(&task(""), folder.path(), limit, None).unwrap();
         assert_eq!(contexts(&read(None)), ["a", "b", "c"]);
         assert_eq!((contexts(&read(Some(1))), read(Some(1)).original), (vec!["a", "b"], 3));
+        assert_eq!(read(Some(1)).original_groups, HashMap::from([("x".into(), 2), ("y".into(), 1)]));
     }
 
     #[test]
@@ -174,6 +202,24 @@ mod tests {
     }
 
     #[test]
+    fn raw_files_are_read_compressed_or_not_and_must_be_utf8() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "name = \"w\"\nversion = 1\nabout = \"a\"\nfiles = [\"w.raw\"]\nshape = \"text\"\nmetrics = [\"bits_per_byte\"]\n[prompt]\ntext = \"{page}\"\n";
+        let task = Task::parse(text, Path::new("w.toml")).unwrap();
+        let read = || TaskData::read(&task, folder.path(), None, None);
+        let pages = b" = One = \n text \n = Two = \n text \n";
+        for (name, bytes) in [("w.raw.gz", GZIP), ("w.raw.zst", ZSTD), ("w.raw", &pages[..])] {
+            let path = folder.path().join(name);
+            fs::write(&path, bytes).unwrap();
+            assert_eq!(read().unwrap().questions.len(), 2, "{name}");
+            fs::remove_file(path).unwrap();
+        }
+        fs::write(folder.path().join("w.raw"), b" = One = \n \xff \n").unwrap();
+        let error = read().unwrap_err().to_string();
+        assert!(error.contains("w.raw, line 2: not UTF-8"), "{error}");
+    }
+
+    #[test]
     fn what_is_missing_or_broken_is_named_with_its_line() {
         let error =
             |lines: &[&str]| TaskData::read(&task(""), folder(lines).path(), None, None).unwrap_err().to_string();
@@ -189,5 +235,7 @@ mod tests {
         let wrong = error(&[LINES[0], "{\"context\": \"a\"}"]);
         assert!(wrong.contains("t.jsonl, line 2: no key \"completion\""), "{wrong}");
         assert!(error(&[]).contains("the file is empty"));
+        let group = error(&[LINES[0], LINES[1], r#"{"context": "c", "completion": " 3"}"#]);
+        assert!(group.contains("t.jsonl, line 3: no group, but line 1 has one"), "{group}");
     }
 }

@@ -75,6 +75,14 @@ fn parse(text: &str) -> Result<Vec<Part>, String> {
 }
 
 impl Template {
+    /// Whether a record has every key that this names.
+    pub(super) fn has_keys(&self, record: &Map<String, Value>) -> bool {
+        self.parts.iter().flatten().all(|part| match part {
+            Part::Text(_) => true,
+            Part::Value(keys) => value(record, keys).is_ok(),
+        })
+    }
+
     /// The text for a record, or a list of texts.
     pub(super) fn fill(&self, record: &Map<String, Value>) -> Result<Value, String> {
         match &self.source {

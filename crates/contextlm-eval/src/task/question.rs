@@ -69,7 +69,10 @@ impl Question {
     pub(crate) fn new(task: &Task, line: u64, record: &Map<String, Value>) -> Result<Self, String> {
         let keys = task.shape.keys();
         let filled: Map<String, Value>;
-        let record = if task.prompt.is_empty() || keys.iter().all(|key| record.contains_key(*key)) {
+        // The prompt counts wherever it can be filled; rows that have the shape already are told by what it lacks.
+        let can_fill = task.prompt.values().all(|template| template.has_keys(record));
+        let has_shape = keys.iter().all(|key| record.contains_key(*key));
+        let record = if task.prompt.is_empty() || (!can_fill && has_shape) {
             record
         } else {
             let made = task.prompt.iter().map(|(key, template)| Ok((key.clone(), template.fill(record)?)));
@@ -265,6 +268,13 @@ mod tests {
         let has = question(&task, json!({ "context": "Q: Why?\nA:", "choices": [" no", " yes"], "gold": 1 })).unwrap();
         assert_eq!(made, has);
         assert_eq!(made.solved(), "Q: Why?\nA: yes");
+        // A row that has both is asked as the task file says.
+        let both = json!({ "q": "Why?", "c": { "text": ["no", "yes"], "label": ["A", "B"] }, "key": "B",
+            "context": "other", "choices": ["a", "b"], "gold": 0 });
+        assert_eq!(question(&task, both).unwrap(), made);
+        let own = Task { prompt: Default::default(), ..task.clone() };
+        let row = json!({ "context": "Q: Why?\nA:", "choices": [" no", " yes"], "gold": 1 });
+        assert_eq!(question(&own, row).unwrap(), made);
         let error =
             question(&task, json!({ "q": "Why?", "c": { "text": ["no"], "label": ["A"] }, "key": "C" })).unwrap_err();
         assert!(error.contains("gold = \"C\": must be one of labels, [\"A\"]"), "{error}");
