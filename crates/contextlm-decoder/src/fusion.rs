@@ -2,7 +2,7 @@ use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use contextlm_embedding::ChunkGrid;
-use contextlm_nn::{Init, Norm, NormConfig, apply, cast, product};
+use contextlm_nn::{Init, Norm, NormConfig, apply, cast, keeps_bits, product};
 use serde::{Deserialize, Serialize};
 
 /// How a predicted context c enters the state h of a token that it guides.
@@ -147,6 +147,9 @@ impl Fusion {
             (FusionKind::Concat, _, Some(proj)) => {
                 let [width, _] = states_part(proj);
                 let weight = proj.weight.val().narrow(0, 0, width);
+                if keeps_bits(&weight) {
+                    return product(states, weight);
+                }
                 // W h as h + (W - I) h: a fresh W leaves h as it is to the last bit, also where the product is of a lower
                 // precision than h.
                 let identity = cast(Tensor::eye(width, &weight.device()), weight.dtype());

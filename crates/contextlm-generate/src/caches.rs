@@ -136,13 +136,6 @@ impl<C: DecodingCache> Caches<C> {
             context: context.map(|(path, context)| context.arranged(path, rows, tokens)),
         }
     }
-
-    /// Bytes of an entry of all encoder blocks, of all decoder blocks, and of a chunk of all predictor blocks.
-    pub fn bytes(&self) -> [usize; 3] {
-        let sum = |caches: &[C]| caches.iter().map(DecodingCache::bytes_per_entry).sum();
-        let chunk = self.context.as_ref().map_or(0, ContextState::bytes_per_chunk);
-        [sum(&self.encoder), sum(&self.decoder), chunk]
-    }
 }
 
 /// Tokens of every row, shorter rows filled up with token 0: [B, T].

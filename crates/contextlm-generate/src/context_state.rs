@@ -104,9 +104,4 @@ impl ContextState {
             current: kept(&self.current),
         }
     }
-
-    /// Bytes of the predictor's caches for one chunk of one row.
-    pub fn bytes_per_chunk(&self) -> usize {
-        self.predictor.iter().map(KvCache::bytes_per_entry).sum()
-    }
 }

@@ -11,6 +11,9 @@ use crate::{Beyond, Decode, DecoderState, Finish, GenerateError, GenerateOptions
 /// Memory is reserved for this many new tokens at first, however many are wanted.
 const RESERVED: usize = 4096;
 
+/// Samples of all prompts together at most: all of them run as one batch.
+pub const MAX_ROWS: usize = 1 << 16;
+
 /// What was generated behind one prompt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Generated {
@@ -41,6 +44,8 @@ struct Sample {
 #[derive(Debug)]
 pub struct Generator<'m, B: Backbone, D: Decode> {
     state: DecoderState<'m, B>,
+    /// Numbers of the samples that the rows of the state are, once the prompts were fed.
+    rows: Vec<usize>,
     /// What is fed first, until it was.
     prompts: Option<Vec<Vec<u32>>>,
     samples: Vec<Sample>,
@@ -103,6 +108,10 @@ impl<'m, B: Backbone, D: Decode> Generator<'m, B, D> {
         if let Some(row) = (0..prompts.len()).find(|&row| whole(row).is_empty()) {
             return Err(GenerateError::EmptyPrompt { row });
         }
+        let count = prompts.len().checked_mul(options.samples).filter(|&count| count <= MAX_ROWS).ok_or_else(|| {
+            let fix = format!("times {} prompts it must be at most {MAX_ROWS}", prompts.len());
+            GenerateError::setting("samples", options.samples, fix)
+        })?;
         let sample = |number: usize| {
             let prompt = number / options.samples;
             let (tokens, logprobs, text, finish) = (Vec::new(), Vec::new(), String::new(), None);
@@ -116,9 +125,10 @@ impl<'m, B: Backbone, D: Decode> Generator<'m, B, D> {
         };
         let timing = Timing { prompt_tokens: prompts.iter().map(|prompt| prompt.len()).sum(), ..Timing::default() };
         Ok(Self {
-            samples: (0..prompts.len() * options.samples).map(sample).collect(),
+            samples: (0..count).map(sample).collect(),
             prompts: Some(prompts.iter().map(|prompt| prompt.to_vec()).collect()),
             state,
+            rows: (0..count).collect(),
             options,
             decode,
             started: Instant::now(),
@@ -133,8 +143,9 @@ impl<'m, B: Backbone, D: Decode> Generator<'m, B, D> {
     /// Those of [`DecoderState::feed`], [`GenerateError::NotFinite`], [`GenerateError::NothingToSample`],
     /// [`GenerateError::Decode`], [`GenerateError::Device`].
     pub fn step(&mut self) -> Result<bool, GenerateError> {
-        for (row, sample) in self.samples.iter_mut().enumerate() {
-            let full = self.prompts.is_none() && self.state.is_full(row) && self.options.beyond == Beyond::Stop;
+        for (row, &number) in self.rows.iter().enumerate() {
+            let sample = &mut self.samples[number];
+            let full = self.prompts.is_none() && self.state.is_full(row) && self.state.beyond() == Beyond::Stop;
             let finish = match () {
                 () if self.options.cancel.is_cancelled() => Finish::Cancelled,
                 () if sample.generated.tokens.len() >= self.options.max_new_tokens => Finish::Length,
@@ -146,6 +157,7 @@ impl<'m, B: Backbone, D: Decode> Generator<'m, B, D> {
         if self.samples.iter().all(|sample| sample.generated.finish.is_some()) {
             return Ok(false);
         }
+        self.drop_ended()?;
         let before = Instant::now();
         let logits = match self.prompts.take() {
             Some(prompts) => {
@@ -161,7 +173,8 @@ impl<'m, B: Backbone, D: Decode> Generator<'m, B, D> {
                 logits
             }
             None => {
-                let pieces: Vec<&[u32]> = self.samples.iter().map(|sample| sample.next.as_slice()).collect();
+                let pieces: Vec<&[u32]> =
+                    self.rows.iter().map(|&number| self.samples[number].next.as_slice()).collect();
                 let logits = values(self.state.feed(&pieces)?)?;
                 self.timing.decode += before.elapsed();
                 self.timing.decoded_tokens += pieces.concat().len();
@@ -169,16 +182,34 @@ impl<'m, B: Backbone, D: Decode> Generator<'m, B, D> {
             }
         };
         let vocabulary = self.state.vocabulary();
-        for (row, (sample, logits)) in self.samples.iter_mut().zip(logits.chunks_exact(vocabulary)).enumerate() {
+        for (row, (&number, logits)) in self.rows.iter().zip(logits.chunks_exact(vocabulary)).enumerate() {
+            let sample = &mut self.samples[number];
             if sample.generated.finish.is_none() {
                 let position = self.state.tokens(row).len();
-                sample.choose(row, position, logits, &self.options, &self.decode)?;
+                sample.choose(number, position, logits, &self.options, &self.decode)?;
             }
         }
         if self.timing.first_token.is_zero() {
             self.timing.first_token = self.started.elapsed();
         }
         Ok(true)
+    }
+
+    /// Samples that end leave the batch whenever half of its rows or fewer go on: seldom enough that copying the rest
+    /// costs little beside running it.
+    fn drop_ended(&mut self) -> Result<(), GenerateError> {
+        let goes_on = |row: &usize| self.samples[self.rows[*row]].generated.finish.is_none();
+        let kept: Vec<usize> = (0..self.rows.len()).filter(goes_on).collect();
+        if self.prompts.is_none() && kept.len() <= self.rows.len() / 2 {
+            self.state = self.state.with_rows(&kept)?;
+            self.rows = kept.into_iter().map(|row| self.rows[row]).collect();
+        }
+        Ok(())
+    }
+
+    /// Rows of the batch as it runs now. Samples that have ended leave it whenever half of it or less goes on.
+    pub fn rows(&self) -> usize {
+        self.rows.len()
     }
 
     /// What there is of every sample so far.

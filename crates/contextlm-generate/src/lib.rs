@@ -46,7 +46,7 @@ mod timing;
 pub use beyond::Beyond;
 pub use cancel::Cancel;
 pub use error::GenerateError;
-pub use generator::{Generated, Generator, generate};
+pub use generator::{Generated, Generator, MAX_ROWS, generate};
 pub use memory::CacheBytes;
 pub use options::{Finish, GenerateOptions};
 pub use sampler::Sampler;

@@ -7,7 +7,8 @@ pub struct GenerateOptions {
     pub max_new_tokens: usize,
     /// How tokens are chosen.
     pub sampling: Sampling,
-    /// Samples of every prompt. They share one run of the prompt, and differ in chance.
+    /// Samples of every prompt, at most [`MAX_ROWS`](crate::MAX_ROWS) of all prompts together. They share one run of the
+    /// prompt, and differ in chance.
     pub samples: usize,
     /// Tokens that end a sample, such as the end of text. They are no part of what is generated.
     pub stop_tokens: Vec<u32>,

@@ -54,19 +54,21 @@ impl Sampler {
         }
         for &(token, bias) in &self.settings.logit_bias {
             if let Some(score) = scores.get_mut(token as usize) {
-                *score += bias;
+                *score = if bias.is_finite() { finite(*score + bias, *score) } else { bias };
             }
         }
         for (&token, &count) in &self.seen {
             if let Some(score) = scores.get_mut(token as usize) {
+                let before = *score;
                 *score = if *score < 0.0 { *score * repetition_penalty } else { *score / repetition_penalty };
                 if count > 0 {
                     *score -= self.settings.frequency_penalty * count as f32 + self.settings.presence_penalty;
                 }
+                *score = finite(*score, before);
             }
         }
         if temperature > 0.0 {
-            scores.iter_mut().for_each(|score| *score /= temperature);
+            divide(&mut scores, temperature);
             if top_k > 0 {
                 keep_top_k(&mut scores, top_k);
             }
@@ -96,6 +98,21 @@ impl Sampler {
         }
         chosen
     }
+}
+
+/// A score after a step that had it as `before`: what has become too large for f32 is the largest number, since no
+/// step but a bias of minus infinity rules a token out.
+fn finite(score: f32, before: f32) -> f32 {
+    if before == f32::NEG_INFINITY { before } else { score.clamp(f32::MIN, f32::MAX) }
+}
+
+/// Divides by the temperature. Where a result would be too large for f32, the largest score becomes 0 before, which
+/// changes no probability.
+fn divide(scores: &mut [f32], temperature: f32) {
+    let best = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let overflows = |score: &f32| score.is_finite() && !(score / temperature).is_finite();
+    let shift = if scores.iter().any(overflows) { best } else { 0.0 };
+    scores.iter_mut().for_each(|score| *score = (*score - shift) / temperature);
 }
 
 /// The token of the largest score, of equal ones the first; `None` if all are minus infinity.
@@ -217,6 +234,29 @@ mod tests {
         assert_eq!(Sampler::new(greedy, &[], 0).sample(&[0.0, 9.0, 0.1, 99.0]), Some(2));
         let nothing = Sampling { vocabulary: Some(1), logit_bias: vec![(0, f32::NEG_INFINITY)], ..settings };
         assert_eq!(Sampler::new(nothing, &[], 0).sample(&[0.0, 9.0]), None);
+    }
+
+    #[test]
+    fn settings_of_any_size_leave_the_choice_to_the_logits() {
+        let logits = [1.0, 3.0, -2.0, 2.9];
+        let draws = |settings: Sampling, seen: &[u32]| {
+            settings.validate(4).unwrap();
+            let mut sampler = Sampler::new(settings, seen, 0);
+            assert!(sampler.scores(&logits).iter().all(|score| !score.is_nan()));
+            sampler.sample(&logits)
+        };
+        for temperature in [f32::from_bits(1), 1e-38, 1e-30] {
+            let cold = Sampling { temperature, ..Sampling::default() };
+            assert_eq!(draws(cold.clone(), &[]), Some(1), "{temperature}");
+            assert_eq!(draws(Sampling { top_p: 0.9, min_p: 0.1, top_k: 3, ..cold }, &[]), Some(1), "{temperature}");
+        }
+        for temperature in [1e-38, 1.0] {
+            // A token that was there and is divided by next to nothing leads; nothing else does.
+            let penalty = Sampling { temperature, repetition_penalty: 1e-39, ..Sampling::default() };
+            assert_eq!(draws(penalty, &[0]), Some(0));
+            let bias = Sampling { temperature, logit_bias: vec![(2, f32::MAX)], ..Sampling::default() };
+            assert_eq!(draws(bias, &[]), Some(2));
+        }
     }
 
     #[test]

@@ -95,10 +95,7 @@ impl<'m, B: Backbone> DecoderState<'m, B> {
     /// [`feed_states`](Self::feed_states). The state is then as before.
     pub fn feed(&mut self, pieces: &[&[u32]]) -> Result<Tensor<2>, GenerateError> {
         self.check(pieces)?;
-        let empty = |row: usize| self.logits.is_none() && pieces[row].is_empty() && !self.tokens[row].is_empty();
-        if let Some(row) = (0..pieces.len()).find(|&row| empty(row)) {
-            return Err(GenerateError::EmptyPrompt { row });
-        }
+        self.check_known(pieces)?;
         if pieces.iter().all(|piece| piece.is_empty()) {
             return self.logits.clone().ok_or(GenerateError::EmptyPrompt { row: 0 });
         }
@@ -139,6 +136,7 @@ impl<'m, B: Backbone> DecoderState<'m, B> {
     /// [`GenerateError::EmptyPrompt`] if all pieces are empty.
     pub fn feed_all(&mut self, pieces: &[&[u32]]) -> Result<Tensor<3>, GenerateError> {
         self.check(pieces)?;
+        self.check_known(pieces)?;
         if pieces.iter().all(|piece| piece.is_empty()) {
             return Err(GenerateError::EmptyPrompt { row: 0 });
         }
@@ -157,13 +155,13 @@ impl<'m, B: Backbone> DecoderState<'m, B> {
 
     /// As [`feed_all`](Self::feed_all), with the normed states that the head makes logits of; for who needs the logits of
     /// few positions, or not all at a time. [`logits`](Self::logits) is then `None`, and the next [`feed`](Self::feed)
-    /// needs a token for every sequence that has some.
+    /// or `feed_all` needs a token for every sequence that has some.
     ///
     /// # Shapes
     /// to [B, T, D]
     ///
     /// # Errors
-    /// As [`feed_all`](Self::feed_all).
+    /// As [`feed_all`](Self::feed_all), but for sequences whose logits are not known.
     pub fn feed_states(&mut self, pieces: &[&[u32]]) -> Result<Tensor<3>, GenerateError> {
         self.check(pieces)?;
         if pieces.iter().all(|piece| piece.is_empty()) {
@@ -201,6 +199,11 @@ impl<'m, B: Backbone> DecoderState<'m, B> {
             caches: self.caches.as_ref().map(|caches| caches.arranged(self.model, rows, self.capacity)),
             logits: self.logits.as_ref().map(kept),
         })
+    }
+
+    /// What happens at the end of the backbone's positions.
+    pub fn beyond(&self) -> Beyond {
+        self.beyond
     }
 
     /// Sequences, B.
@@ -256,6 +259,15 @@ impl<'m, B: Backbone> DecoderState<'m, B> {
             }
         }
         Ok(())
+    }
+
+    /// Whether there are logits after the last token of every sequence that gets no new one.
+    fn check_known(&self, pieces: &[&[u32]]) -> Result<(), GenerateError> {
+        let unknown = |row: usize| self.logits.is_none() && pieces[row].is_empty() && !self.tokens[row].is_empty();
+        match (0..pieces.len()).find(|&row| unknown(row)) {
+            Some(row) => Err(GenerateError::EmptyPrompt { row }),
+            None => Ok(()),
+        }
     }
 
     /// The error of the first sequence that would be longer than there are positions.

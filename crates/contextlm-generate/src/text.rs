@@ -21,6 +21,9 @@ impl<F: Fn(&[u32]) -> Result<String, String>> Decode for F {
 ///
 /// Tokens are decoded together with those of the piece before, because some tokenizers treat the first one in a text
 /// in another way. A text that ends in U+FFFD may be half a character, and waits for the next token.
+///
+/// Decoders with byte fallback (Llama 2, Mistral) make U+FFFD of every byte of a run that is no UTF-8 as a whole, also of
+/// characters that were given already. What follows the text that both have in common is given then.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TextPieces {
     tokens: Vec<u32>,
@@ -55,7 +58,9 @@ impl TextPieces {
         let decode = |tokens| decode.decode(tokens).map_err(|reason| GenerateError::Decode { reason });
         let before = decode(&self.tokens[self.context..self.given])?;
         let all = decode(&self.tokens[self.context..])?;
-        Ok(all.strip_prefix(&before).unwrap_or_default().to_owned())
+        let same = all.chars().zip(before.chars()).take_while(|(all, before)| all == before);
+        let common: usize = same.map(|(character, _)| character.len_utf8()).sum();
+        Ok(all[common..].to_owned())
     }
 }
 
@@ -90,6 +95,35 @@ mod tests {
     fn bytes_that_are_no_text_come_at_the_end_or_with_what_follows() {
         assert_eq!(pieces(&tokens(b"a\xf0\x9f"), bytes), ["a", "", "", "\u{fffd}"]);
         assert_eq!(pieces(&tokens(b"\xffa"), bytes), ["", "\u{fffd}a", ""]);
+    }
+
+    /// Tokens below 256 are bytes, whose runs are UTF-8 as a whole or U+FFFD for every byte; others are letters.
+    fn byte_fallback(tokens: &[u32]) -> Result<String, String> {
+        let run = |bytes: Vec<u8>| {
+            let count = bytes.len();
+            String::from_utf8(bytes).unwrap_or_else(|_| "\u{fffd}".repeat(count))
+        };
+        let (mut text, mut bytes) = (String::new(), Vec::new());
+        for &token in tokens {
+            match u8::try_from(token) {
+                Ok(byte) => bytes.push(byte),
+                Err(_) => {
+                    text += &run(std::mem::take(&mut bytes));
+                    text.extend(char::from_u32(token - 256));
+                }
+            }
+        }
+        Ok(text + &run(bytes))
+    }
+
+    #[test]
+    fn byte_fallback_loses_nothing_after_bytes_that_are_no_text() {
+        let letter = |letter: char| u32::from(letter) + 256;
+        assert_eq!(pieces(&[0xc3, 0xa9, 0xc3, 0xa8, letter('a')], byte_fallback), ["", "é", "", "è", "a", ""]);
+        // The byte makes the character before it, which was given, unreadable too.
+        let found = pieces(&[0xc3, 0xa9, 0xf0, letter('a'), letter('b')], byte_fallback);
+        assert_eq!(found, ["", "é", "", "\u{fffd}\u{fffd}\u{fffd}a", "b", ""]);
+        assert_eq!(pieces(&[letter('a'), 0xc3], byte_fallback), ["a", "", "\u{fffd}"]);
     }
 
     #[test]

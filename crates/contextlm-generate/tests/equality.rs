@@ -222,6 +222,7 @@ fn states_give_the_logits_that_feeding_gives() {
         }
         // Nothing is known of the last token of a row that gets none.
         assert!(matches!(state.feed(&[&[1], &[]]), Err(GenerateError::EmptyPrompt { row: 1 })));
+        assert!(matches!(state.feed_all(&[&[1], &[]]), Err(GenerateError::EmptyPrompt { row: 1 })));
         let next = rows(state.feed(&[&[1], &[2]]).unwrap().unsqueeze_dim(1));
         let expected = texts.iter().zip([1, 2]).map(|(text, next)| full(&model, &[&text[..], &[next]].concat()).pop());
         assert_equal(&next, &expected.map(Option::unwrap).collect::<Vec<_>>(), &what);

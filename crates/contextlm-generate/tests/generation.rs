@@ -8,7 +8,10 @@ use std::ops::Range;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor};
 use common::*;
-use contextlm_core::{Backbone, BackboneSpec, ContextConfig, ContextLm, FusionKind, Init, Positions};
+use contextlm_core::{
+    Backbone, BackboneConfig, BackboneSpec, ContextConfig, ContextLm, ContextLmConfig, FusionKind, Gpt2Config, Init,
+    Positions,
+};
 use contextlm_generate::{
     Beyond, CacheBytes, Cancel, DecoderState, Finish, GenerateError, GenerateOptions, Generator, Sampling, TextStream,
     generate,
@@ -167,6 +170,46 @@ fn a_prefix_is_run_once() {
     }
 }
 
+/// The state says what happens at the end of the window, not the options.
+#[test]
+fn a_full_window_slides_if_the_state_does() {
+    let learned = model(gpt2(8), Some(ContextConfig { chunk_size: 3, ..ContextConfig::default() }));
+    for (beyond, other, expected) in [
+        (Beyond::Slide { keep: 4 }, Beyond::Stop, (20, Finish::Length)),
+        (Beyond::Stop, Beyond::Slide { keep: 4 }, (1, Finish::Window)),
+    ] {
+        let mut state = DecoderState::new(&learned, 1, 8, beyond, &cpu()).unwrap();
+        state.feed(&[&tokens(8, 1)]).unwrap();
+        let options = GenerateOptions { beyond: other, ..options(20) };
+        let mut generator = Generator::from_state(state, &[&[]], options, letters).unwrap();
+        while generator.step().unwrap() {}
+        let found = generator.into_generated().remove(0);
+        assert_eq!((found.tokens.len(), found.finish.unwrap()), expected);
+    }
+}
+
+#[test]
+fn samples_that_have_ended_leave_the_batch() {
+    let model = context();
+    // Three that stop at their first token, and one that goes on without it.
+    let stop = greedy(&model, &[1, 2], 1)[0];
+    let goes_on = |token: &u32| !greedy(&model, &[*token], 4).contains(&stop);
+    let last = (0..VOCABULARY as u32).find(goes_on).unwrap();
+    let prompts: [&[u32]; 4] = [&[1, 2], &[1, 2], &[last], &[1, 2]];
+    let alone: Vec<Vec<u32>> = prompts.iter().map(|prompt| greedy(&model, prompt, 12)).collect();
+    let cut = |tokens: &[u32]| -> Vec<u32> { tokens.iter().copied().take_while(|&token| token != stop).collect() };
+    let options = GenerateOptions { stop_tokens: vec![stop], ..options(12) };
+    let mut generator = Generator::new(&model, &prompts, options, letters, &cpu()).unwrap();
+    let mut rows = Vec::new();
+    while generator.step().unwrap() {
+        rows.push(generator.rows());
+    }
+    assert!(rows.len() > 2, "{rows:?}");
+    assert!(rows[0] == 4 && rows[1..].iter().all(|&rows| rows == 1), "{rows:?}");
+    let found: Vec<Vec<u32>> = generator.into_generated().into_iter().map(|generated| generated.tokens).collect();
+    assert_eq!(found, alone.iter().map(|tokens| cut(tokens)).collect::<Vec<_>>());
+}
+
 #[test]
 fn learned_positions_stop_or_slide_and_rotary_ones_may_go_on() {
     let settings = ContextConfig { chunk_size: 3, ..ContextConfig::default() };
@@ -217,6 +260,11 @@ fn what_cannot_run_is_an_error() {
     assert!(matches!(state.feed(&[&[], &[]]), Err(GenerateError::EmptyPrompt { .. })));
     let run = |options| generate(&model, &[&[1], &[]], options, letters, &cpu()).unwrap_err();
     assert!(matches!(run(options(4)), GenerateError::EmptyPrompt { row: 1 }));
+    for samples in [usize::MAX, 1 << 16] {
+        let many = GenerateOptions { samples, ..options(4) };
+        let error = generate(&model, &[&[1], &[2]], many, letters, &cpu()).unwrap_err();
+        assert!(matches!(error, GenerateError::Setting { key: "samples", .. }), "{error}");
+    }
     let none = GenerateOptions { stop_strings: vec!["".into()], ..options(4) };
     assert!(matches!(run(none), GenerateError::Setting { key: "stop", .. }));
     for (key, sampling) in [
@@ -248,6 +296,17 @@ fn bytes_are_those_of_keys_and_values() {
     assert_eq!(of(FusionKind::Interleave).per_chunk, 3 * block);
     let plain = CacheBytes::of(&model(neox(64), None), &cpu()).unwrap();
     assert_eq!((plain.per_token, plain.per_chunk), (2 * block, 0));
+}
+
+#[test]
+fn bytes_of_a_model_that_fits_no_memory_are_counted() {
+    let width = 1 << 28;
+    let backbone = BackboneConfig::Gpt2(Gpt2Config { n_embd: width, n_layer: 2, n_head: 2, ..Gpt2Config::default() });
+    let context = ContextConfig { fusion: FusionKind::Concat, chunk_size: 3, ..ContextConfig::default() };
+    let huge = ContextLmConfig { context: Some(context), ..ContextLmConfig::new(backbone) }.init(&cpu()).unwrap();
+    let block = 2 * width * 4;
+    let bytes = CacheBytes::of(&huge, &cpu()).unwrap();
+    assert_eq!((bytes.per_token, bytes.per_chunk, bytes.per_sequence), (2 * block, 2 * block, 3 * width * 4));
 }
 
 /// A backbone without caches: every block adds a mapped state of the entry before.

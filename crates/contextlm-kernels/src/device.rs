@@ -2,13 +2,14 @@
 
 use burn::tensor::Tensor;
 
-/// Whether a tensor is on flex.
+/// Whether a tensor is on flex, where f32 is multiplied as f32 and sums are in f32.
 #[cfg(feature = "flex")]
-pub(crate) fn on_flex<const D: usize>(tensor: &Tensor<D>) -> bool {
+pub fn on_flex<const D: usize>(tensor: &Tensor<D>) -> bool {
     tensor.device().without_autodiff() == burn::tensor::Device::flex()
 }
 
+/// Whether a tensor is on flex, which is not in this build: no.
 #[cfg(not(feature = "flex"))]
-pub(crate) fn on_flex<const D: usize>(_: &Tensor<D>) -> bool {
+pub fn on_flex<const D: usize>(_: &Tensor<D>) -> bool {
     false
 }

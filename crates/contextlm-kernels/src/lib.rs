@@ -62,6 +62,7 @@ pub use attention::{KeyRanges, attention, attention_with};
 pub use cross_entropy::{
     CrossEntropy, CrossEntropyOptions, IGNORE_INDEX, linear_cross_entropy, linear_cross_entropy_parts,
 };
+pub use device::on_flex;
 pub use fused::{fused, set_fused};
 pub use gelu::{gelu, gelu_tanh};
 pub use linear::linear;

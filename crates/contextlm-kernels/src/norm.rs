@@ -21,8 +21,9 @@ use crate::fused;
 /// - returns `[..., D]`
 ///
 /// # Panics
-/// On a backend whose feature is off.
+/// If the widths differ, or on a backend whose feature is off.
 pub fn layer_norm<const R: usize>(x: Tensor<R>, weight: Tensor<1>, bias: Tensor<1>, eps: f64) -> Tensor<R> {
+    check(&x, &[("weight", &weight), ("bias", &bias)]);
     if !fused() {
         return burn_layer_norm(x, weight, Some(bias), eps);
     }
@@ -38,11 +39,20 @@ pub fn layer_norm<const R: usize>(x: Tensor<R>, weight: Tensor<1>, bias: Tensor<
 /// - returns `[..., D]`
 ///
 /// # Panics
-/// On a backend whose feature is off.
+/// If the widths differ, or on a backend whose feature is off.
 pub fn rms_norm<const R: usize>(x: Tensor<R>, weight: Tensor<1>, eps: f64) -> Tensor<R> {
+    check(&x, &[("weight", &weight)]);
     if !fused() {
         let mean_square = x.clone().square().mean_dim(R - 1);
         return x * (mean_square + eps).sqrt().recip() * weight.unsqueeze();
     }
     Tensor::from_dispatch(Dispatch::fused_rms_norm(x.into_dispatch(), weight.into_dispatch(), eps))
+}
+
+fn check<const R: usize>(x: &Tensor<R>, parameters: &[(&str, &Tensor<1>)]) {
+    let width = x.dims()[R - 1];
+    for (name, parameter) in parameters {
+        let [elements] = parameter.dims();
+        assert_eq!(width, elements, "x has width {width}, {name} has {elements} elements: they must be equal");
+    }
 }

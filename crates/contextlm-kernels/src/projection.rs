@@ -64,10 +64,12 @@ pub fn attention_of_projection(
 /// [B, T, 3*H*Dh] to three times [B, T, H, Dh]
 pub fn split_projection(qkv: Tensor<3>, heads: usize, order: QkvOrder) -> [Tensor<4>; 3] {
     let [rows, length, all] = qkv.dims();
-    let (inner, width) = (all / 3, all / 3 / heads);
+    let width = all / 3 / heads;
+    // Split before it is cut: on flex a part of a tensor is read where it is, but reshaping one copies it.
     match order {
         QkvOrder::Parts => {
-            [0, 1, 2].map(|i| qkv.clone().narrow(2, i * inner, inner).reshape([rows, length, heads, width]))
+            let all = qkv.reshape([rows, length, 3 * heads, width]);
+            [0, 1, 2].map(|i| all.clone().narrow(2, i * heads, heads))
         }
         QkvOrder::Heads => {
             let all = qkv.reshape([rows, length, heads, 3 * width]);

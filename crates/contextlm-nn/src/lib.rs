@@ -30,5 +30,5 @@ pub use linear::linear;
 pub use mlp::{Mlp, MlpConfig, MlpKind};
 pub use norm::{Norm, NormConfig, NormKind};
 pub use positions::Positions;
-pub use precision::{apply, cast, in_f32, product};
+pub use precision::{apply, cast, in_f32, keeps_bits, product};
 pub use rotary::{Rotary, RotaryConfig, RotaryScaling};

@@ -3,7 +3,7 @@
 
 use burn::nn::Linear;
 use burn::tensor::{DType, Tensor};
-use contextlm_kernels::linear;
+use contextlm_kernels::{linear, on_flex};
 
 /// The tensor in this type: itself where it has it already.
 pub fn cast<const R: usize>(x: Tensor<R>, dtype: DType) -> Tensor<R> {
@@ -24,6 +24,12 @@ pub fn apply<const R: usize>(map: &Linear, x: Tensor<R>) -> Tensor<R> {
     let weight = map.weight.val();
     let dtype = weight.dtype();
     linear(cast(x, dtype), weight, map.bias.as_ref().map(|bias| cast(bias.val(), dtype)))
+}
+
+/// Whether `x W` in f32 is x to the last bit where W is the identity. Elsewhere products may round what they are given:
+/// lower types do, and so do GPUs with TF32.
+pub fn keeps_bits(weight: &Tensor<2>) -> bool {
+    weight.dtype() == DType::F32 && on_flex(weight)
 }
 
 /// `x W` in the type of W, given in that of `x`.

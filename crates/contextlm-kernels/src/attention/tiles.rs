@@ -60,6 +60,16 @@ fn inside(range: &Range<u32>, keys: &Range<usize>) -> Range<usize> {
 
 /// Output [B, T, H*Dh], and the logarithm of every softmax's sum, [B, T, H].
 pub(crate) fn forward(sizes: Sizes, q: Heads, k: Heads, v: Heads, ranges: &KeyRanges) -> (Vec<f32>, Vec<f32>) {
+    let tiles = sizes.rows * sizes.queries.div_ceil(QUERIES);
+    if sizes.is_large() && tiles < rayon::current_num_threads() {
+        forward_by_heads(sizes, [q, k, v], ranges)
+    } else {
+        forward_by_tiles(sizes, [q, k, v], ranges)
+    }
+}
+
+/// As [`forward`], one task a tile of queries.
+fn forward_by_tiles(sizes: Sizes, [q, k, v]: [Heads; 3], ranges: &KeyRanges) -> (Vec<f32>, Vec<f32>) {
     let Sizes { rows, queries, heads, width, .. } = sizes;
     let mut out = vec![0.0; rows * queries * heads * width];
     let mut log_sums = vec![0.0; rows * queries * heads];
@@ -69,7 +79,12 @@ pub(crate) fn forward(sizes: Sizes, q: Heads, k: Heads, v: Heads, ranges: &KeyRa
     let of_row = |(row, (out, log_sums)): (usize, (&mut [f32], &mut [f32]))| {
         let of_tile = |(tile, (out, log_sums)): (usize, (&mut [f32], &mut [f32]))| {
             let start = tile * QUERIES;
-            forward_tile(sizes, [q, k, v], row, start, &ranges.of_row(row)[start..], out, log_sums);
+            let count = log_sums.len() / heads;
+            let ranges = &ranges.of_row(row)[start..start + count];
+            for head in 0..heads {
+                let (out, log_sums) = (&mut out[head * width..], &mut log_sums[head..]);
+                forward_head(sizes, [q, k, v], [row, head, start], ranges, (out, heads * width), (log_sums, heads));
+            }
         };
         let (out_tile, sums_tile) = (QUERIES * heads * width, QUERIES * heads);
         if sizes.is_large() {
@@ -87,38 +102,60 @@ pub(crate) fn forward(sizes: Sizes, q: Heads, k: Heads, v: Heads, ranges: &KeyRa
     (out, log_sums)
 }
 
-/// The queries of a row from `start` on that `out` [n, H*Dh] has room for.
-fn forward_tile(
+/// As [`forward`], one task a head of a tile: for fewer tiles than threads, as in decoding token by token. The sums are
+/// the same; the heads lie one after another and are then brought to their places.
+fn forward_by_heads(sizes: Sizes, [q, k, v]: [Heads; 3], ranges: &KeyRanges) -> (Vec<f32>, Vec<f32>) {
+    let Sizes { rows, queries, heads, width, .. } = sizes;
+    let mut by_head = vec![0.0; rows * heads * queries * width]; // [B, H, T, Dh]
+    let mut sums_by_head = vec![0.0; rows * heads * queries]; // [B, H, T]
+    let outs = by_head.par_chunks_mut(queries * width).zip(sums_by_head.par_chunks_mut(queries));
+    outs.enumerate().for_each(|(index, (out, log_sums))| {
+        let (row, head) = (index / heads, index % heads);
+        let tiles = out.par_chunks_mut(QUERIES * width).zip(log_sums.par_chunks_mut(QUERIES));
+        tiles.enumerate().for_each(|(tile, (out, log_sums))| {
+            let start = tile * QUERIES;
+            let ranges = &ranges.of_row(row)[start..start + log_sums.len()];
+            forward_head(sizes, [q, k, v], [row, head, start], ranges, (out, width), (log_sums, 1));
+        });
+    });
+    let mut out = vec![0.0; by_head.len()];
+    let mut log_sums = vec![0.0; sums_by_head.len()];
+    for (index, (from, sum)) in by_head.chunks_exact(width).zip(sums_by_head).enumerate() {
+        let (row, head, query) = (index / (heads * queries), index / queries % heads, index % queries);
+        let to = (row * queries + query) * heads + head;
+        out[to * width..][..width].copy_from_slice(from);
+        log_sums[to] = sum;
+    }
+    (out, log_sums)
+}
+
+/// The queries of one head from `start` on that `ranges` has: `Dh` elements each and one logarithm, which begin a stride
+/// after those of the query before.
+fn forward_head(
     sizes: Sizes,
     [q, k, v]: [Heads; 3],
-    row: usize,
-    start: usize,
+    [row, head, start]: [usize; 3],
     ranges: &[Range<u32>],
-    out: &mut [f32],
-    log_sums: &mut [f32],
+    (out, stride): (&mut [f32], usize),
+    (log_sums, sums_stride): (&mut [f32], usize),
 ) {
     let Sizes { heads, kv_heads, width, scale, .. } = sizes;
-    let stride = heads * width;
-    let count = log_sums.len() / heads;
-    let ranges = &ranges[..count];
+    let count = ranges.len();
     let mut scores = vec![0.0; count * KEYS.min(sizes.keys)];
-    for head in 0..heads {
-        let kv_head = head / (heads / kv_heads);
-        let q = q.matrix(row, head, start..start + count, width);
-        let mut state = [(f32::NEG_INFINITY, 0.0); QUERIES];
-        for (index, keys) in tiles(ranges).enumerate() {
-            let scores = &mut scores[..count * keys.len()];
-            let k = k.matrix(row, kv_head, keys.clone(), width);
-            product(scores, keys.len(), q, k.transposed(), scale, false);
-            let out = &mut out[head * width..];
-            vectorised(Softmax { scores, ranges, keys: &keys, state: &mut state, out, stride, width });
-            let weights = Matrix::new(scores, count, keys.len(), keys.len());
-            product(out, stride, weights, v.matrix(row, kv_head, keys, width), 1.0, index > 0);
-        }
-        for (query, (most, sum)) in state.into_iter().enumerate().take(count) {
-            out[query * stride + head * width..][..width].iter_mut().for_each(|value| *value /= sum);
-            log_sums[query * heads + head] = most + sum.ln();
-        }
+    let kv_head = head / (heads / kv_heads);
+    let q = q.matrix(row, head, start..start + count, width);
+    let mut state = [(f32::NEG_INFINITY, 0.0); QUERIES];
+    for (index, keys) in tiles(ranges).enumerate() {
+        let scores = &mut scores[..count * keys.len()];
+        let k = k.matrix(row, kv_head, keys.clone(), width);
+        product(scores, keys.len(), q, k.transposed(), scale, false);
+        vectorised(Softmax { scores, ranges, keys: &keys, state: &mut state, out, stride, width });
+        let weights = Matrix::new(scores, count, keys.len(), keys.len());
+        product(out, stride, weights, v.matrix(row, kv_head, keys, width), 1.0, index > 0);
+    }
+    for (query, (most, sum)) in state.into_iter().enumerate().take(count) {
+        out[query * stride..][..width].iter_mut().for_each(|value| *value /= sum);
+        log_sums[query * sums_stride] = most + sum.ln();
     }
 }
 
@@ -282,6 +319,33 @@ impl Vectorised for Slopes<'_> {
                 *weight = exp(*weight - log_sum);
                 *slope = *weight * (*slope - dot);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn by_heads_is_by_tiles_bit_by_bit() {
+        for (rows, queries, before) in [(1, 1, 600), (2, 1, 3), (1, 64, 0), (1, 7, 300), (2, 130, 200)] {
+            let (heads, kv_heads, width, keys) = (4, 2, 24, before + queries);
+            let sizes = Sizes { rows, queries, keys, heads, kv_heads, width, scale: 0.3 };
+            let noise = |count: usize, seed: usize| -> Vec<f32> {
+                (0..count).map(|i| (((i + 31 * seed) as f32) * 12.9898).sin()).collect()
+            };
+            let q = noise(rows * queries * heads * width, 1);
+            let [k, v] = [2, 3].map(|seed| noise(rows * keys * kv_heads * width, seed));
+            let of = |values, length: usize, heads: usize| Heads {
+                values,
+                strides: [length * heads * width, heads * width, width],
+            };
+            let qkv = [of(&q, queries, heads), of(&k, keys, kv_heads), of(&v, keys, kv_heads)];
+            let ranges = KeyRanges::causal(before, queries);
+            let (by_heads, by_tiles) = (forward_by_heads(sizes, qkv, &ranges), forward_by_tiles(sizes, qkv, &ranges));
+            assert!(by_heads == by_tiles, "{rows}, {queries}, {before}");
+            assert!(by_tiles.0.iter().any(|value| *value != 0.0));
         }
     }
 }

@@ -4,8 +4,7 @@ use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::Checkpoi
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::backend::{Autodiff, AutodiffBackend, Backend, TensorMetadata};
-use burn::tensor::Shape;
+use burn::backend::{Autodiff, AutodiffBackend, Backend};
 
 use super::ops::LinearCrossEntropyOps;
 
@@ -13,15 +12,14 @@ use super::ops::LinearCrossEntropyOps;
 #[derive(Debug)]
 struct LinearCrossEntropy;
 
-impl<B: Backend> Backward<B, 2> for LinearCrossEntropy {
+impl<B: Backend + LinearCrossEntropyOps> Backward<B, 2> for LinearCrossEntropy {
     type State = [Option<FloatTensor<B>>; 2];
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let upstream = B::float_reshape(grads.consume::<B>(&ops.node), Shape::new([1, 1]));
+        let upstream = grads.consume::<B>(&ops.node);
         for (parent, gradient) in ops.parents.into_iter().zip(ops.state) {
             if let (Some(parent), Some(gradient)) = (parent, gradient) {
-                let upstream = B::float_cast(upstream.clone(), gradient.dtype().into());
-                grads.register::<B>(parent.id, B::float_mul(gradient, upstream));
+                grads.register::<B>(parent.id, B::scaled_gradient(gradient, upstream.clone()));
             }
         }
     }

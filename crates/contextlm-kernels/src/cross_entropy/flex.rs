@@ -6,11 +6,12 @@ use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{DType, Shape};
 
 use super::IGNORE_INDEX;
-use super::ops::{LinearCrossEntropyOps, LossAndGradients, composed};
+use super::ops::{LinearCrossEntropyOps, LossAndGradients, composed, scaled};
 use crate::flex::math::{exp, max, sum};
-use crate::flex::parallel::{blocks, rows_of_block};
+use crate::flex::parallel::{blocks, map, rows_of_block};
 use crate::flex::product::{Matrix, large_product};
 use crate::flex::tensor::{FlexTensor, all_f32, contiguous, tensor, values};
+use crate::fused;
 
 impl LinearCrossEntropyOps for Flex {
     fn linear_cross_entropy(
@@ -36,6 +37,27 @@ impl LinearCrossEntropyOps for Flex {
     ) -> (FlexTensor, FlexTensor, Option<FlexTensor>, Option<FlexTensor>) {
         body(hidden, weight, targets, scale, z_loss, slice_rows, wanted)
     }
+
+    /// Burn's own multiplication by one element runs on one thread, and mostly the element is 1.
+    fn scaled_gradient(gradient: FlexTensor, upstream: FlexTensor) -> FlexTensor {
+        if !fused() || !all_f32([&gradient, &upstream]) {
+            return scaled::<Flex>(gradient, upstream);
+        }
+        match *values(&contiguous(upstream)) {
+            [1.0] => gradient,
+            [factor] => {
+                let shape = gradient.shape();
+                let gradient = contiguous(gradient);
+                let scaled = map(
+                    values(&gradient),
+                    #[inline(always)]
+                    |value| value * factor,
+                );
+                tensor(scaled, shape)
+            }
+            _ => unreachable!("the loss is one element"),
+        }
+    }
 }
 
 fn body(
@@ -47,8 +69,8 @@ fn body(
     slice_rows: usize,
     wanted: [bool; 2],
 ) -> LossAndGradients<Flex> {
-    match (all_f32([&hidden, &weight]), indices(&targets)) {
-        (true, Some(targets)) => fused(hidden, weight, &targets, scale, z_loss, slice_rows, wanted),
+    match (fused() && all_f32([&hidden, &weight]), indices(&targets)) {
+        (true, Some(targets)) => in_place(hidden, weight, &targets, scale, z_loss, slice_rows, wanted),
         _ => composed::<Flex>(hidden, weight, targets, scale, z_loss, slice_rows, wanted),
     }
 }
@@ -63,7 +85,7 @@ fn indices(targets: &IntTensor<Flex>) -> Option<Vec<i64>> {
     }
 }
 
-fn fused(
+fn in_place(
     hidden: FlexTensor,
     weight: FlexTensor,
     targets: &[i64],

@@ -45,6 +45,18 @@ pub(crate) trait LinearCrossEntropyOps: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, Option<FloatTensor<Self>>, Option<FloatTensor<Self>>) {
         composed::<Self>(hidden, weight, targets, scale, z_loss, slice_rows, wanted)
     }
+
+    /// A gradient [N, D] or [V, D] times the gradient `[1]` that reaches the loss.
+    #[allow(unused_variables)]
+    fn scaled_gradient(gradient: FloatTensor<Self>, upstream: FloatTensor<Self>) -> FloatTensor<Self> {
+        scaled::<Self>(gradient, upstream)
+    }
+}
+
+pub(super) fn scaled<B: Backend>(gradient: FloatTensor<B>, upstream: FloatTensor<B>) -> FloatTensor<B> {
+    let upstream = B::float_reshape(upstream, Shape::new([1, 1]));
+    let upstream = B::float_cast(upstream, gradient.dtype().into());
+    B::float_mul(gradient, upstream)
 }
 
 #[cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu"))]
@@ -58,6 +70,9 @@ impl LinearCrossEntropyOps for burn::backend::LibTorch {}
 /// With m = max(logits), e = exp(logits - m) and s = sum(e) of a row, its loss is ln(s) - (logits[target] - m), and the
 /// gradient of its logits is `scale` * (e / s - onehot) = `scale` / s * (e - s * onehot). The bracket is made in place of
 /// `e` by one scattered addition a row, and the factor is applied to the narrow tensors of width D, never to [n, V].
+///
+/// Where the products are of bf16 or f16, what enters them is e / s - onehot, from -1 to 1, and the hidden states as they
+/// are; the scale follows in f32. With the factors above, s * onehot could be too large for f16 and `scale` / s too small.
 ///
 /// The z-loss adds z * l^2 to a row's loss, where l = m + ln(s) is the logarithm of its normaliser. The gradient of its
 /// logits becomes `scale` * (a * e / s - onehot) with a = 1 + 2 z l: the same with s / a in place of s.
@@ -116,6 +131,11 @@ pub(super) fn composed<B: Backend>(
             continue;
         }
 
+        let low = products != dtype;
+        let (exps, sums) = match low {
+            true => (B::float_div(exps, sums.clone()), B::float_ones(sums.shape(), &device, dtype)),
+            false => (exps, sums),
+        };
         let gradient = B::float_scatter(1, exps, targets, B::float_neg(sums.clone()), IndexingUpdateOp::Add); // [n, V]
         let gradient = cast(gradient, products);
         let factors = B::float_div(factors, sums);
@@ -124,8 +144,10 @@ pub(super) fn composed<B: Backend>(
             hidden_gradients.push(B::float_mul(cast(product, dtype), factors.clone()));
         }
         if want_weight {
+            let factors = if low { B::float_sign(factors) } else { factors }; // 0 where ignored
             let scaled = cast(B::float_mul(cast(hidden, dtype), factors), products);
             let product = cast(B::float_matmul(B::float_transpose(gradient), scaled), dtype);
+            let product = if low { B::float_mul_scalar(product, scale.into()) } else { product };
             weight_gradient = Some(match weight_gradient {
                 Some(sum) => B::float_add(sum, product),
                 None => product,

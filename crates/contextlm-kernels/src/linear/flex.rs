@@ -8,12 +8,16 @@ use half::{bf16, f16};
 
 use super::few_rows::{Order, Stored, product};
 use crate::flex::tensor::FlexTensor;
+use crate::fused;
 
 /// Above it the tiled products of burn are faster.
 const FEW: usize = 8;
 
-/// x W + b if there are few rows and the weight lies in one of the two orders.
+/// x W + b if the switch is on, there are few rows and the weight lies in one of the two orders.
 pub(super) fn few_rows(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor>) -> Option<FlexTensor> {
+    if !fused() {
+        return None;
+    }
     match weight.dtype() {
         DType::F32 => few_rows_of::<f32>(x, weight, bias),
         DType::BF16 => few_rows_of::<bf16>(x, weight, bias),

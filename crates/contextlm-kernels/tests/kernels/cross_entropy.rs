@@ -1,5 +1,5 @@
 use burn::tensor::activation::log_softmax;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor};
 use contextlm_kernels::{CrossEntropyOptions, IGNORE_INDEX, linear_cross_entropy, linear_cross_entropy_parts};
 
 use crate::{assert_close, noise, targets, values};
@@ -225,4 +225,24 @@ fn widths_must_agree() {
     let device = Device::flex();
     let weight = noise(VOCABULARY, WIDTH - 1, 2, &device);
     ours(None)(noise(ROWS, WIDTH, 1, &device), weight, targets(&some_targets(), &device), 1.0);
+}
+
+/// Over 70,001 almost equal logits the sum of exponentials is too large for f16, and the scale over that sum too small.
+#[test]
+fn halves_neither_overflow_nor_vanish() {
+    let device = Device::flex().autodiff();
+    let target_values: Vec<i64> = vec![0, 70_000, IGNORE_INDEX, 7, 7];
+    for (dtype, tolerance) in [(DType::F16, 1e-2), (DType::BF16, 2e-2)] {
+        let run = |loss: &dyn Fn(Tensor<2>, Tensor<2>, Tensor<1, Int>, f64) -> Tensor<1>, dtypes: [DType; 2]| {
+            let of = |tensor: Tensor<2>| dtypes.into_iter().fold(tensor * 0.1, Tensor::<2>::cast).require_grad();
+            let (hidden, weight) =
+                (of(noise(target_values.len(), WIDTH, 1, &device)), of(noise(70_001, WIDTH, 2, &device)));
+            let loss = loss(hidden.clone(), weight.clone(), targets(&target_values, &device), 64.0);
+            let gradients = loss.clone().backward();
+            let gradient = |of: Tensor<2>| values(of.grad(&gradients).unwrap().cast(DType::F32));
+            Run { loss: values(loss), hidden: gradient(hidden), weight: gradient(weight) }
+        };
+        let expected = run(&reference, [dtype, DType::F32]);
+        assert_same(&run(&ours(Some(2)), [dtype; 2]), &expected, tolerance);
+    }
 }

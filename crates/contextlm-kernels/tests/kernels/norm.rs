@@ -102,3 +102,17 @@ fn checkpointing_gives_the_same() {
         assert_eq!(chained(device.clone()), chained(device.gradient_checkpointing()));
     }
 }
+
+#[test]
+fn widths_must_agree() {
+    let device = Device::flex();
+    let of = |width: usize| Tensor::<1>::ones([width], &device);
+    for (name, norm) in NORMS.map(|(name, ours, _)| (name, ours)) {
+        for (weight, bias) in [(3, 4), (1, 4), (8, 4)] {
+            let run = || norm(Tensor::ones([2, 4], &device), of(weight), of(bias));
+            assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err(), "{name}");
+        }
+    }
+    let run = || layer_norm(Tensor::<2>::ones([2, 4], &device), of(4), of(1), EPS);
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err());
+}
