@@ -42,7 +42,8 @@ type Items = Vec<(Side, Result<Document, DataError>)>;
 /// `progress` is called about every 4 MiB of text; what it returns decides whether to go on.
 ///
 /// # Errors
-/// [`DataError::Prepare`] if `out` holds something else, was finished already or was begun with other inputs;
+/// [`DataError::Prepare`] if `out` holds something else, was finished already or was begun with other inputs, or if an input
+/// lies in `out/train` or `out/valid`;
 /// [`DataError::Interrupted`] if `progress` says so; those of reading and encoding unless [`PrepareOptions::skip_bad`].
 pub fn prepare(
     inputs: &[PathBuf],

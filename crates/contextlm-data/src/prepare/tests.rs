@@ -152,6 +152,29 @@ fn other_inputs_and_other_folders_are_refused() {
 }
 
 #[test]
+fn overwriting_removes_shards_and_no_inputs() {
+    let folder = tempfile::tempdir().unwrap();
+    let (inputs, tokenizer, out) = (corpus(folder.path(), 10), tokenizer(), folder.path().join("out"));
+    prepare(&inputs, &tokenizer, &out, &options(), |_| true).unwrap();
+    let notes = out.join("train/notes.txt");
+    fs::write(&notes, "text of mine").unwrap();
+    fs::write(out.join("train/000099.bin"), "of an older set").unwrap();
+    let overwrite = PrepareOptions { overwrite: true, ..options() };
+    let before = files(&out);
+    let own = [out.join("train"), out.join("valid/../train/notes.txt")];
+    for own in own.into_iter().map(|path| vec![inputs[0].clone(), path]) {
+        let error = prepare(&own, &tokenizer, &out, &overwrite, |_| true).unwrap_err().to_string();
+        assert!(error.contains("notes.txt") && error.contains("is an input"), "{error}");
+        assert!(files(&out) == before, "nothing is lost");
+    }
+    let held = PrepareOptions { held: Some(Held::Paths(vec![notes.clone()])), ..overwrite.clone() };
+    assert!(prepare(&inputs, &tokenizer, &out, &held, |_| true).is_err());
+    prepare(&inputs, &tokenizer, &out, &overwrite, |_| true).unwrap();
+    assert_eq!(fs::read(&notes).unwrap(), b"text of mine");
+    assert!(!out.join("train/000099.bin").exists());
+}
+
+#[test]
 fn what_is_held_out_is_not_trained_on() {
     let folder = tempfile::tempdir().unwrap();
     let (inputs, tokenizer, out) = (corpus(folder.path(), 10), tokenizer(), folder.path().join("out"));
