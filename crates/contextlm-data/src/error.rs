@@ -70,7 +70,7 @@ pub enum DataError {
         line: u64,
     },
     /// A document, or a line of JSON, is longer than allowed.
-    #[error("{path}, line {line}: longer than {limit} bytes; split the document or raise max_document_bytes")]
+    #[error("{path}, line {line}: longer than {limit} bytes, the most that is read at once; split it")]
     TooLong {
         /// The file.
         path: PathBuf,

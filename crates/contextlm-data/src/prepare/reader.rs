@@ -96,7 +96,7 @@ impl<'scope, 'env> Reader<'scope, 'env> {
 
 /// Sends the documents of a file until nobody takes them any more.
 fn read(path: PathBuf, side: Side, skip: u64, sides: &Sides, options: &ReadOptions, send: &SyncSender<Items>) {
-    let documents = match read_documents(&[path], options) {
+    let mut documents = match read_documents(&[path], options) {
         Ok(documents) => documents,
         Err(error) => {
             // Nobody to tell means that it has ended already.
@@ -105,9 +105,10 @@ fn read(path: PathBuf, side: Side, skip: u64, sides: &Sides, options: &ReadOptio
         }
     };
     let (mut piece, mut bytes) = (Items::new(), 0);
-    for item in documents.skip(usize::try_from(skip).unwrap_or(usize::MAX)) {
+    documents.by_ref().take(usize::try_from(skip).unwrap_or(usize::MAX)).for_each(drop);
+    while let Some(item) = documents.next() {
         bytes += size(&item);
-        let side = item.as_ref().map_or(side, |document| sides.side_of(document, side));
+        let side = item.as_ref().map_or(side, |document| sides.side_of(document, &documents, side));
         piece.push((side, item));
         if bytes >= PIECE_BYTES {
             bytes = 0;

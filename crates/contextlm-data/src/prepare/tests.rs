@@ -175,6 +175,22 @@ fn overwriting_removes_shards_and_no_inputs() {
 }
 
 #[test]
+fn parts_are_in_the_set_of_their_document() {
+    let folder = tempfile::tempdir().unwrap();
+    let (inputs, tokenizer) = (corpus(folder.path(), 100), tokenizer());
+    let bytes = |name: &str, part_bytes| {
+        let options = PrepareOptions { part_bytes, ..options() };
+        let found = prepare(&inputs, &tokenizer, &folder.path().join(name), &options, |_| true).unwrap();
+        ([found.train.bytes, found.valid.bytes], found.train.documents)
+    };
+    let (whole, parts) = (bytes("whole", None), bytes("parts", Some(20)));
+    assert_eq!(whole.0, parts.0);
+    assert!(parts.1 > whole.1);
+    let error = PrepareOptions { part_bytes: Some(0), ..options() }.validate().unwrap_err().to_string();
+    assert!(error.contains("part_bytes = 0"), "{error}");
+}
+
+#[test]
 fn what_is_held_out_is_not_trained_on() {
     let folder = tempfile::tempdir().unwrap();
     let (inputs, tokenizer, out) = (corpus(folder.path(), 10), tokenizer(), folder.path().join("out"));
