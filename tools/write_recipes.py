@@ -21,6 +21,8 @@ SIZES = {
     "gpt2-medium": (24, 1024, 16, 354.8e6, "3e-4", 4),
     "gpt2-large": (36, 1280, 20, 774.0e6, "2.5e-4", 2),
     "gpt2-xl": (48, 1600, 25, 1557.6e6, "2e-4", 1),
+    "pythia-14m": (6, 128, 4, 14.07e6, "1e-3", 16),
+    "pythia-31m": (6, 256, 8, 30.49e6, "1e-3", 16),
     "pythia-70m": (6, 512, 8, 70.4e6, "1e-3", 8),
     "pythia-160m": (12, 768, 12, 162.3e6, "6e-4", 4),
     "pythia-410m": (24, 1024, 16, 405.3e6, "3e-4", 2),
@@ -71,7 +73,8 @@ RECIPE = '''# {about}: one of five rows that are compared.{style}
 # contextlm train recipes/{name}.toml --dry-run      (parameters, memory, tokens, schedule)
 # contextlm compare runs/{size}-plain runs/{size}-constant runs/{size}-contextlm --out compare.html
 #
-# Any value can be replaced on the command line: --set optimizer.lr=3e-4
+# Any value can be replaced on the command line: --set optimizer.lr=3e-4. Of values that exclude each other the one that is
+# set stays: --set train.steps=100 goes without train.tokens.
 
 [model]
 # Exactly one of: preset (string, a published backbone), path (string, a model directory), backbone (table, a Hugging Face
@@ -105,7 +108,7 @@ grad_clip = 1.0
 [schedule]
 # "cosine", "wsd" (warm-up, stable, decay) or "constant" (string, default "cosine").
 name = "cosine"
-# Share of all steps that warm up (float, default 0.01). Or warmup_steps (integer, default none), which goes before it.
+# Share of all steps that warm up (float, default 0.01). Or warmup_steps (integer, default none), not both.
 warmup_ratio = 0.01
 # Where cosine and wsd end, as a share of lr (float, default 0.1).
 min_lr_ratio = 0.1
@@ -127,7 +130,8 @@ max_spike = 0.0
 max_skipped = 10
 
 [train]
-# Tokens to train on (integer, no default), rounded up to whole steps{why_tokens}. Or steps (integer, no default).
+# Tokens to train on (integer, no default), rounded up to whole steps{why_tokens}. Or steps (integer, no default), not
+# both.
 tokens = {tokens}
 # Tokens of a batch (integer, no default), a multiple of micro_batch x sequence_length.
 batch_tokens = {batch_tokens}

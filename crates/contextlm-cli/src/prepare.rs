@@ -35,13 +35,13 @@ pub(crate) struct Args {
     /// Tokens of a shard
     #[arg(long, default_value_t = PrepareOptions::default().shard_tokens)]
     shard_tokens: usize,
-    /// Cuts longer documents into parts of so many bytes, which bounds memory
+    /// Cuts longer documents into parts of so many bytes, which bounds the memory of encoding
     #[arg(long)]
     part_bytes: Option<usize>,
     /// Counts documents that cannot be read and goes on, instead of stopping at the first
     #[arg(long)]
     skip_bad: bool,
-    /// Removes what is in DIR/train and DIR/valid first
+    /// Removes the shards that are in DIR/train and DIR/valid first
     #[arg(long)]
     overwrite: bool,
 }

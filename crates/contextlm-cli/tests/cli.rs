@@ -441,7 +441,7 @@ fn every_recipe_is_one() {
         assert!(found["memory_bytes"]["total"].as_u64() > found["parameters"]["total"].as_u64(), "{name}");
         totals.insert(name, found["parameters"]["total"].as_f64().unwrap());
     }
-    assert_eq!(totals.len(), 50);
+    assert_eq!(totals.len(), 60);
     // Five rows a size, three of them of one size.
     for (name, total) in totals.iter().filter(|(name, _)| name.ends_with("-contextlm")) {
         let row = |row: &str| totals[&name.replace("contextlm", row)];

@@ -11,6 +11,8 @@ use crate::json_text::{kind, value_of};
 use crate::lines::{Line, read_line};
 #[cfg(feature = "parquet")]
 use crate::parquet_file::ParquetFile;
+use crate::parts::{Parts, refuse_no_part};
+use crate::split::hash;
 use crate::{DataError, Document, find_files};
 
 /// How files are read.
@@ -21,7 +23,7 @@ pub struct ReadOptions {
     /// A document, or a line of JSON, of more bytes is an error. Default: 1 GiB.
     pub max_document_bytes: u64,
     /// A longer document becomes several of at most so many bytes, cut after the last line that fits, or else after the
-    /// last character. Default: documents stay whole.
+    /// last character; at least 1. Default: documents stay whole.
     pub part_bytes: Option<usize>,
 }
 
@@ -41,9 +43,10 @@ impl Default for ReadOptions {
 /// still be read, else with the next file; whoever wants to stop at the first one stops there.
 ///
 /// # Errors
-/// As [`find_files`], at once; as items: [`DataError::Io`], [`DataError::EmptyFile`], [`DataError::Damaged`],
+/// As [`find_files`], and [`DataError::BatchShape`] for parts of no bytes, at once; as items: [`DataError::Io`], [`DataError::EmptyFile`], [`DataError::Damaged`],
 /// [`DataError::NotUtf8`], [`DataError::TooLong`], [`DataError::Json`], [`DataError::MissingKey`], [`DataError::NotAString`].
 pub fn read_documents(paths: &[PathBuf], options: &ReadOptions) -> Result<Documents, DataError> {
+    refuse_no_part(options.part_bytes)?;
     Ok(Documents {
         files: find_files(paths)?.into_iter(),
         current: None,
@@ -51,7 +54,7 @@ pub fn read_documents(paths: &[PathBuf], options: &ReadOptions) -> Result<Docume
         key: options.key.clone(),
         limit: options.max_document_bytes,
         part_bytes: options.part_bytes.unwrap_or(usize::MAX),
-        rest: None,
+        parts: None,
     })
 }
 
@@ -73,8 +76,8 @@ pub struct Documents {
     key: String,
     limit: u64,
     part_bytes: usize,
-    /// What is left of a document that was cut.
-    rest: Option<Document>,
+    /// The document that the last item is a part of, if it was cut.
+    parts: Option<Parts>,
 }
 
 /// A file that is being read.
@@ -99,18 +102,26 @@ impl Iterator for Documents {
     type Item = Result<Document, DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let mut item = match self.rest.take() {
-            Some(rest) => Ok(rest),
-            None => self.next_document()?,
-        };
-        if let Ok(document) = &mut item {
-            self.rest = cut(document, self.part_bytes);
+        if let Some(part) = self.parts.as_mut().and_then(Iterator::next) {
+            return Some(Ok(part));
         }
-        Some(item)
+        self.parts = None;
+        let item = self.next_document()?;
+        match item {
+            Ok(document) if document.text.len() > self.part_bytes => {
+                self.parts.insert(Parts::new(document, self.part_bytes)).next().map(Ok)
+            }
+            item => Some(item),
+        }
     }
 }
 
 impl Documents {
+    /// The hash of the whole document that the last item is, or is a part of.
+    pub(crate) fn whole_hash(&self, item: &Document) -> u64 {
+        self.parts.as_ref().map_or_else(|| hash(item.text.as_bytes()), Parts::whole_hash)
+    }
+
     /// The next whole document.
     fn next_document(&mut self) -> Option<Result<Document, DataError>> {
         loop {
@@ -241,21 +252,7 @@ impl TextFile {
     }
 }
 
-/// Shortens a document to `bytes`, and gives what is left of it.
-fn cut(document: &mut Document, bytes: usize) -> Option<Document> {
-    if document.text.len() <= bytes {
-        return None;
-    }
-    let fits = &document.text[..document.text.floor_char_boundary(bytes)];
-    // A first character of more bytes stays whole.
-    let first = document.text.chars().next().map_or(0, char::len_utf8);
-    let end = fits.rfind('\n').map_or(fits.len(), |newline| newline + 1).max(first);
-    let text = document.text.split_off(end);
-    let line = document.line + newlines(document.text.as_bytes());
-    (!text.is_empty()).then(|| Document { text, path: document.path.clone(), line })
-}
-
-fn newlines(bytes: &[u8]) -> u64 {
+pub(crate) fn newlines(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|&&byte| byte == b'\n').count() as u64
 }
 

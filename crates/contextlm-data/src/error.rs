@@ -61,6 +61,16 @@ pub enum DataError {
         /// What the decompressor says.
         reason: String,
     },
+    /// A Parquet file is compressed in a way that is not read.
+    #[error(
+        "{path}: compressed with {codec}, which is not read; write it with ZSTD, SNAPPY, GZIP, LZ4 or uncompressed"
+    )]
+    Codec {
+        /// The file.
+        path: PathBuf,
+        /// The name of the way, as Parquet has it.
+        codec: &'static str,
+    },
     /// Text that is not UTF-8.
     #[error("{path}, line {line}: not UTF-8")]
     NotUtf8 {
@@ -70,7 +80,7 @@ pub enum DataError {
         line: u64,
     },
     /// A document, or a line of JSON, is longer than allowed.
-    #[error("{path}, line {line}: longer than {limit} bytes; split the document or raise max_document_bytes")]
+    #[error("{path}, line {line}: longer than {limit} bytes, the most that is read at once; split it")]
     TooLong {
         /// The file.
         path: PathBuf,

@@ -30,6 +30,7 @@ mod limit;
 mod lines;
 #[cfg(feature = "parquet")]
 mod parquet_file;
+mod parts;
 mod pieces;
 mod prefetch;
 mod prepare;

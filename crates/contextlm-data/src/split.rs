@@ -45,14 +45,20 @@ pub fn valid_documents(
 }
 
 /// The documents whose hash is below the threshold, or the others; all of them without a threshold. Errors pass through.
+/// Parts go where the whole document goes.
 fn side(
-    documents: Documents,
+    mut documents: Documents,
     threshold: Option<u64>,
     below: bool,
 ) -> impl Iterator<Item = Result<Document, DataError>> {
-    documents.filter(move |item| match (item, threshold) {
-        (Ok(document), Some(threshold)) => (hash(document.text.as_bytes()) < threshold) == below,
-        _ => true,
+    std::iter::from_fn(move || {
+        loop {
+            let item = documents.next()?;
+            match (&item, threshold) {
+                (Ok(document), Some(threshold)) if (documents.whole_hash(document) < threshold) != below => {}
+                _ => return Some(item),
+            }
+        }
     })
 }
 
@@ -103,6 +109,24 @@ mod tests {
             // Five standard deviations.
             assert!((share - fraction).abs() < 5.0 * (fraction * (1.0 - fraction) / 4000.0).sqrt(), "{share}");
         }
+    }
+
+    #[test]
+    fn the_parts_of_a_document_are_on_one_side() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.jsonl");
+        let text = |n: usize| (0..20).map(|line| format!("{n} {line}\\n")).collect::<String>();
+        let lines: String = (0..40).map(|n| format!("{{\"text\": \"{}\"}}\n", text(n))).collect();
+        fs::write(&path, lines).unwrap();
+        let (paths, options) = ([path], ReadOptions { part_bytes: Some(16), ..ReadOptions::default() });
+        let held = Held::Fraction(0.5);
+        let number = |text: String| text.split(' ').next().unwrap().parse::<usize>().unwrap();
+        let numbers = |texts: Vec<String>| texts.into_iter().map(number).collect::<std::collections::BTreeSet<_>>();
+        let train = numbers(texts(train_documents(&paths, &held, &options).unwrap()));
+        let valid = numbers(texts(valid_documents(&paths, &held, &options).unwrap()));
+        assert!(!train.is_empty() && !valid.is_empty());
+        assert_eq!(train.intersection(&valid).count(), 0);
+        assert_eq!(train.len() + valid.len(), 40);
     }
 
     #[test]

@@ -13,6 +13,7 @@
 mod curve;
 mod group;
 mod page;
+mod settings;
 mod statistics;
 mod text;
 
@@ -48,8 +49,9 @@ pub struct GroupSummary {
     pub training_flops_per_token: Option<u64>,
     /// Tokens that each of its runs was validated after at last; the fewest where they differ.
     pub tokens: u64,
-    /// Validation loss of its runs at their ends.
-    pub final_loss: Estimate,
+    /// Validation loss of its runs after `tokens`; `None` where they end at different tokens, and one's first validation is
+    /// after another's last.
+    pub final_loss: Option<Estimate>,
 }
 
 /// All groups at one point.
@@ -80,7 +82,7 @@ pub struct Row {
 ///
 /// # Errors
 /// [`TrainError::Compare`] where there are fewer than two groups, a run has no validation, or runs were not validated on the
-/// same tokens.
+/// same tokens in rows of the same length and packing; [`TrainError::ConfigFile`] for a `config.toml` that cannot be read.
 pub fn compare(groups: &[Group]) -> Result<Comparison, TrainError> {
     if groups.len() < 2 {
         return Err(TrainError::Compare { reason: "give at least two runs or groups of runs".into() });
@@ -100,13 +102,17 @@ pub fn compare(groups: &[Group]) -> Result<Comparison, TrainError> {
         standing(groups, compute, &costs.iter().map(|cost| compute / cost).collect::<Vec<_>>())
     });
 
+    let loss_after = |group: &Group, tokens: f64| {
+        let losses = group.runs().iter().map(|run| curve::at(&run.history.valid_curve(), tokens));
+        losses.collect::<Option<Vec<_>>>().as_deref().map(Estimate::of)
+    };
     let summary = |(group, ends): (&Group, &Vec<(f64, f64)>)| GroupSummary {
         name: group.name().into(),
         runs: group.runs().iter().map(|run| run.dir.display().to_string()).collect(),
         parameters: group.parameters(),
         training_flops_per_token: group.flops(),
         tokens: least(ends) as u64,
-        final_loss: Estimate::of(&ends.iter().map(|end| end.1).collect::<Vec<_>>()),
+        final_loss: loss_after(group, least(ends)),
     };
     Ok(Comparison { groups: groups.iter().zip(&all).map(summary).collect(), equal_tokens, equal_compute })
 }

@@ -209,9 +209,11 @@ fn long_documents_are_cut_after_lines_or_characters_and_nothing_is_lost() {
     };
     let expected = [("one\n", 1), ("two three\n", 2), ("four\n", 3), ("ééééé", 4), ("éé\n", 4)];
     assert_eq!(parts(11), expected.map(|(text, line)| (text.to_string(), line)));
-    for bytes in 0..text.len() + 2 {
+    for bytes in 1..text.len() + 2 {
         let parts = parts(bytes);
         assert_eq!(parts.iter().map(|(text, _)| &**text).collect::<String>(), text, "{bytes}");
         assert!(parts.iter().all(|(text, _)| text.len() <= bytes.max(2)), "{bytes}");
     }
+    let nothing = ReadOptions { part_bytes: Some(0), ..Default::default() };
+    assert!(matches!(read_documents(&[path], &nothing).err(), Some(DataError::BatchShape { key: "part_bytes", .. })));
 }

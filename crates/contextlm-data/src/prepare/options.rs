@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use crate::parts::refuse_no_part;
 use crate::{DataError, Held, ShardsInfo};
 
 /// How text becomes token shards.
@@ -13,9 +14,10 @@ pub struct PrepareOptions {
     pub shard_tokens: usize,
     /// Whether documents that cannot be read are counted and left out; otherwise the first one is an error. Default: no.
     pub skip_bad: bool,
-    /// A longer document becomes several of at most so many bytes, which bounds memory. Default: documents stay whole.
+    /// A longer document becomes several of at most so many bytes, at least 1, all in the same set. It is read whole, but not
+    /// encoded whole, which takes far more memory. Default: documents stay whole.
     pub part_bytes: Option<usize>,
-    /// Whether what is in the folder is removed first. Default: no.
+    /// Whether the shards that are in the folder are removed first. Default: no.
     pub overwrite: bool,
 }
 
@@ -34,6 +36,7 @@ impl Default for PrepareOptions {
 
 impl PrepareOptions {
     pub(super) fn validate(&self) -> Result<(), DataError> {
+        refuse_no_part(self.part_bytes)?;
         if (1..1 << 31).contains(&self.shard_tokens) {
             return Ok(());
         }

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
-use crate::split::{hash, threshold};
-use crate::{DataError, Document, Held, PrepareOptions, find_files};
+use crate::split::threshold;
+use crate::{DataError, Document, Documents, Held, PrepareOptions, find_files};
 
 /// Which set a document belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,9 +41,9 @@ impl Sides {
         train.chain(self.valid.iter().map(|path| (path, Side::Valid)))
     }
 
-    /// The side of a document from a file of a side.
-    pub(super) fn side_of(&self, document: &Document, file: Side) -> Side {
-        let held = self.threshold > 0 && hash(document.text.as_bytes()) < self.threshold;
+    /// The side of a document, or of a part of one, that was read last, from a file of a side.
+    pub(super) fn side_of(&self, document: &Document, documents: &Documents, file: Side) -> Side {
+        let held = self.threshold > 0 && documents.whole_hash(document) < self.threshold;
         if held { Side::Valid } else { file }
     }
 }

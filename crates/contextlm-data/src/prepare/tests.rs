@@ -152,6 +152,76 @@ fn other_inputs_and_other_folders_are_refused() {
 }
 
 #[test]
+fn one_process_writes_and_nobody_reads_before_it_is_through() {
+    let folder = tempfile::tempdir().unwrap();
+    let (inputs, tokenizer, out) = (corpus(folder.path(), 100), tokenizer(), folder.path().join("out"));
+    let overwrite = PrepareOptions { overwrite: true, ..options() };
+    let mut asked = 0;
+    let second = |_: &Counts| {
+        asked += 1;
+        let error = prepare(&inputs, &tokenizer, &out, &overwrite, |_| true).unwrap_err().to_string();
+        assert!(error.contains("another process"), "{error}");
+        false
+    };
+    assert!(matches!(prepare(&inputs, &tokenizer, &out, &options(), second), Err(DataError::Interrupted { .. })));
+    assert_eq!(asked, 1);
+
+    let open = || ShardSet::open(out.join("train"), 300).map_err(|error| error.to_string());
+    let error = open().unwrap_err();
+    assert!(error.contains("not finished") && error.contains("prepare.json"), "{error}");
+    // Without the journal a shard that is begun tells.
+    let journal = fs::read(out.join(JOURNAL)).unwrap();
+    fs::remove_file(out.join(JOURNAL)).unwrap();
+    let error = open().unwrap_err();
+    assert!(error.contains("not finished") && error.contains("bin.partial"), "{error}");
+    fs::write(out.join(JOURNAL), journal).unwrap();
+    prepare(&inputs, &tokenizer, &out, &options(), |_| true).unwrap();
+    open().unwrap();
+    // A folder of something else gets no lock.
+    assert!(prepare(&inputs, &tokenizer, &inputs[0], &options(), |_| true).is_err());
+    assert!(!inputs[0].join("prepare.lock").exists());
+}
+
+#[test]
+fn overwriting_removes_shards_and_no_inputs() {
+    let folder = tempfile::tempdir().unwrap();
+    let (inputs, tokenizer, out) = (corpus(folder.path(), 10), tokenizer(), folder.path().join("out"));
+    prepare(&inputs, &tokenizer, &out, &options(), |_| true).unwrap();
+    let notes = out.join("train/notes.txt");
+    fs::write(&notes, "text of mine").unwrap();
+    fs::write(out.join("train/000099.bin"), "of an older set").unwrap();
+    let overwrite = PrepareOptions { overwrite: true, ..options() };
+    let before = files(&out);
+    let own = [out.join("train"), out.join("valid/../train/notes.txt")];
+    for own in own.into_iter().map(|path| vec![inputs[0].clone(), path]) {
+        let error = prepare(&own, &tokenizer, &out, &overwrite, |_| true).unwrap_err().to_string();
+        assert!(error.contains("notes.txt") && error.contains("is an input"), "{error}");
+        assert!(files(&out) == before, "nothing is lost");
+    }
+    let held = PrepareOptions { held: Some(Held::Paths(vec![notes.clone()])), ..overwrite.clone() };
+    assert!(prepare(&inputs, &tokenizer, &out, &held, |_| true).is_err());
+    prepare(&inputs, &tokenizer, &out, &overwrite, |_| true).unwrap();
+    assert_eq!(fs::read(&notes).unwrap(), b"text of mine");
+    assert!(!out.join("train/000099.bin").exists());
+}
+
+#[test]
+fn parts_are_in_the_set_of_their_document() {
+    let folder = tempfile::tempdir().unwrap();
+    let (inputs, tokenizer) = (corpus(folder.path(), 100), tokenizer());
+    let bytes = |name: &str, part_bytes| {
+        let options = PrepareOptions { part_bytes, ..options() };
+        let found = prepare(&inputs, &tokenizer, &folder.path().join(name), &options, |_| true).unwrap();
+        ([found.train.bytes, found.valid.bytes], found.train.documents)
+    };
+    let (whole, parts) = (bytes("whole", None), bytes("parts", Some(20)));
+    assert_eq!(whole.0, parts.0);
+    assert!(parts.1 > whole.1);
+    let error = PrepareOptions { part_bytes: Some(0), ..options() }.validate().unwrap_err().to_string();
+    assert!(error.contains("part_bytes = 0"), "{error}");
+}
+
+#[test]
 fn what_is_held_out_is_not_trained_on() {
     let folder = tempfile::tempdir().unwrap();
     let (inputs, tokenizer, out) = (corpus(folder.path(), 10), tokenizer(), folder.path().join("out"));

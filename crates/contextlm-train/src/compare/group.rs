@@ -1,6 +1,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::settings::{Settings, one_a_seed};
 use crate::record::METRICS;
 use crate::{RunRecord, TrainError};
 
@@ -18,7 +19,7 @@ impl Group {
     /// - `NAME=DIR` or `NAME=DIR,DIR,...`: one or more such directories under a name.
     ///
     /// # Errors
-    /// [`TrainError::Compare`] where there is no run, or its runs are not of one size; [`RunRecord::read`]'s.
+    /// Those of [`Group::new`] and [`RunRecord::read`].
     pub fn read(argument: &str) -> Result<Self, TrainError> {
         // A directory may have `=` in its name.
         let named = argument.split_once('=').filter(|_| !Path::new(argument).exists());
@@ -43,7 +44,8 @@ impl Group {
     /// A group of runs that have been read.
     ///
     /// # Errors
-    /// [`TrainError::Compare`] where there is no run, or its runs are not of one size.
+    /// [`TrainError::Compare`] where there is no run, a run or a seed is there twice, or its runs are not of one size or of
+    /// other settings.
     pub fn new(name: impl Into<String>, runs: Vec<RunRecord>) -> Result<Self, TrainError> {
         let name = name.into();
         let refused = |reason: String| Err(TrainError::Compare { reason: format!("{name}: {reason}") });
@@ -52,6 +54,9 @@ impl Group {
         if let Some(other) = runs.iter().find(|run| size(run) != size(first)) {
             let (a, b) = (first.dir.display(), other.dir.display());
             return refused(format!("{a} and {b} are not of one size: a group differs in its seeds alone"));
+        }
+        if let Some(reason) = one_a_seed(&runs)? {
+            return refused(reason);
         }
         if let Some(run) = runs.iter().find(|run| run.history.valid_curve().is_empty()) {
             let dir = run.dir.display();
@@ -109,7 +114,7 @@ fn run_directories(dir: &Path) -> Result<Vec<PathBuf>, TrainError> {
     Ok(found.into_iter().map(|(_, path)| path).collect())
 }
 
-/// Refuses runs that were not validated on the same tokens.
+/// Refuses runs that were not validated on the same tokens, in the same rows.
 pub(super) fn same_validation(groups: &[Group]) -> Result<(), TrainError> {
     let mut runs = groups.iter().flat_map(|group| &group.runs);
     let Some(first) = runs.next() else { return Ok(()) };
@@ -125,6 +130,11 @@ pub(super) fn same_validation(groups: &[Group]) -> Result<(), TrainError> {
             let reason =
                 format!("{run} was validated {other} {first}: give all runs the same data.valid and eval.tokens");
             return Err(TrainError::Compare { reason });
+        }
+        let (before, here) = (Settings::of(first)?, Settings::of(run)?);
+        if let Some(reason) = before.zip(here).and_then(|(before, here)| before.other_rows(&here)) {
+            let (first, run) = (first.dir.display(), run.dir.display());
+            return Err(TrainError::Compare { reason: format!("{run} was validated with {reason} as {first}") });
         }
     }
     Ok(())

@@ -138,3 +138,77 @@ fn what_cannot_be_compared_is_refused() {
         assert!(message.contains(part) && message.contains(name), "{message}");
     }
 }
+
+/// The settings of a run.
+fn settings(dir: &Path, seed: u64, lr: f64, length: usize) {
+    let text = format!(
+        "[data]\nsequence_length = {length}\n[train]\nseed = {seed}\n[optimizer]\nlr = {lr}\n[checkpoint]\ndir = \"{seed}\"\n"
+    );
+    fs::write(dir.join("config.toml"), text).unwrap();
+}
+
+#[test]
+fn a_group_is_one_run_a_seed_with_the_same_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for (name, seed, lr, length) in [("a", 0, 0.1, 8), ("b", 1, 0.1, 8), ("same", 1, 0.1, 8), ("lr", 2, 0.2, 8)] {
+        run(&at(name), &[3.0], Some(1), "a");
+        settings(&at(name), seed, lr, length);
+    }
+    let group = |names: &[&str]| {
+        let dirs: Vec<String> = names.iter().map(|name| at(name).display().to_string()).collect();
+        Group::read(&format!("g={}", dirs.join(",")))
+    };
+    assert_eq!(group(&["a", "b"]).unwrap().runs().len(), 2);
+    for (names, part) in [
+        (["a", "b/../a"], "is there twice"),
+        (["b", "same"], "both have train.seed = 1"),
+        (["a", "lr"], "differ in optimizer.lr"),
+    ] {
+        let message = error(group(&names));
+        assert!(message.contains(part) && message.contains("g: "), "{message}");
+    }
+    fs::write(at("b/config.toml"), "[").unwrap();
+    assert!(error(group(&["a", "b"])).contains("config.toml"));
+}
+
+#[test]
+fn other_rows_are_another_validation() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let read = |name: &str| Group::read(&at(name).display().to_string()).unwrap();
+    for (name, length) in [("a", 8), ("b", 16), ("c", 8), ("packed", 8)] {
+        run(&at(name), &[3.0], Some(1), "a");
+        settings(&at(name), 0, 0.1, length);
+    }
+    let path = at("packed/config.toml");
+    fs::write(&path, fs::read_to_string(&path).unwrap().replace("[data]", "[data]\npacking = true")).unwrap();
+    compare(&[read("a"), read("c")]).unwrap();
+    for (name, part) in
+        [("b", "data.sequence_length = 16, not with 8"), ("packed", "data.packing = true, not with false")]
+    {
+        let message = error(compare(&[read("a"), read(name)]));
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn losses_of_a_group_are_after_the_same_tokens() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    run(&folder.path().join("a"), &[5.0, 4.0], Some(1), "a");
+    // It went on for longer.
+    run(&folder.path().join("b"), &[5.5, 4.5, 1.0], Some(1), "a");
+    let groups = [Group::read(&format!("g={},{}", at("a"), at("b"))).unwrap(), Group::read(&at("a")).unwrap()];
+    let found = compare(&groups).unwrap();
+    assert_eq!((found.groups[0].tokens, found.groups[0].final_loss.unwrap().mean), (200, 4.25));
+
+    // Its first validation is after the other's last.
+    let path = folder.path().join("b/metrics.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    let late: Vec<&str> = text.lines().filter(|line| line.contains("\"tokens\":300")).collect();
+    fs::write(&path, late.join("\n") + "\n").unwrap();
+    let groups = [Group::read(&format!("g={},{}", at("a"), at("b"))).unwrap(), Group::read(&at("a")).unwrap()];
+    let found = compare(&groups).unwrap();
+    assert_eq!(found.groups[0].final_loss, None);
+}

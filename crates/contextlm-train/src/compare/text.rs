@@ -17,7 +17,7 @@ impl Comparison {
     }
 
     pub(super) fn sizes(&self) -> Vec<Vec<String>> {
-        let heads = ["", "parameters", "FLOPs a token", "tokens", "seeds", "validation loss at the end"];
+        let heads = ["", "parameters", "FLOPs a token", "tokens", "seeds", "validation loss after them"];
         let mut rows = vec![heads.map(String::from).to_vec()];
         for group in &self.groups {
             rows.push(vec![
@@ -26,7 +26,7 @@ impl Comparison {
                 group.training_flops_per_token.map_or("n/a".into(), |flops| format!("{:.4e}", flops as f64)),
                 grouped(group.tokens),
                 group.runs.len().to_string(),
-                estimate(Some(&group.final_loss)),
+                estimate(group.final_loss.as_ref()),
             ]);
         }
         rows

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::has_weights;
-use super::keys::check;
+use super::keys::{check, remove_alternatives};
 use crate::freeze::frozen;
 use crate::memory::Step;
 use crate::{
@@ -204,6 +204,7 @@ impl RunConfig {
             let Some(((table, key), value)) = parts else {
                 return Err(format!("--set {pair}: must be table.key=value"));
             };
+            remove_alternatives(&mut tables, table, key, set);
             // What is no TOML is a word.
             let value = toml::from_str::<toml::Table>(&format!("value = {value}"))
                 .ok()

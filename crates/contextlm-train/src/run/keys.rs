@@ -26,6 +26,34 @@ pub(super) const KNOWN: [(&str, &[&str]); 10] = [
     ("log", &["tensorboard", "peak_flops"]),
 ];
 
+/// Keys of a table of which one is given at most.
+const ALTERNATIVES: [(&str, &[&str]); 3] = [
+    ("model", &["preset", "path", "backbone"]),
+    ("schedule", &["warmup_steps", "warmup_ratio"]),
+    ("train", &["steps", "tokens"]),
+];
+
+/// Removes what a key that `--set` gives stands instead of. What another `--set` gives stays, and both are refused later.
+pub(super) fn remove_alternatives(tables: &mut toml::Table, table: &str, key: &str, set: &[String]) {
+    // model.backbone.n_layer changes a backbone, or begins one.
+    let first = |key: &str| key.split('.').next().unwrap_or_default().trim().to_owned();
+    let key = first(key);
+    let found = ALTERNATIVES.iter().find(|(name, keys)| *name == table && keys.contains(&key.as_str()));
+    let (Some((_, keys)), Some(table_there)) = (found, tables.get_mut(table).and_then(toml::Value::as_table_mut))
+    else {
+        return;
+    };
+    for other in keys.iter().filter(|other| **other != key) {
+        let is_set = |pair: &String| {
+            let key = pair.split_once('=').and_then(|(key, _)| key.trim().split_once('.'));
+            key.is_some_and(|(name, key)| name == table && first(key) == **other)
+        };
+        if !set.iter().any(is_set) {
+            table_there.remove(*other);
+        }
+    }
+}
+
 /// Refuses a key that does not exist, naming the nearest one that does.
 pub(super) fn check(tables: &toml::Table) -> Result<(), String> {
     for (name, table) in tables {

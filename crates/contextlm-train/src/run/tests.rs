@@ -275,6 +275,29 @@ fn gradient_checkpointing_changes_no_number() {
 }
 
 #[test]
+fn what_is_set_takes_the_place_of_its_alternatives() {
+    let recipe = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/small-contextlm.toml");
+    let read = |set: &[&str]| {
+        let set: Vec<String> = set.iter().map(|pair| pair.to_string()).collect();
+        let config = RunConfig::from_file(&recipe, &set).map_err(|error| error.to_string())?;
+        config.training().and_then(|training| training.validate()).map_err(|error| error.to_string())?;
+        config.model_config(&cpu()).map_err(|error| error.to_string())?;
+        Ok::<_, String>(config)
+    };
+    let table = read(&["train.steps=10"]).unwrap().train;
+    assert_eq!((table.steps, table.tokens), (Some(10), None));
+    assert_eq!(read(&["schedule.warmup_steps=3"]).unwrap().schedule.warmup_steps, Some(3));
+    let model = read(&["model.preset=gpt2"]).unwrap().model;
+    assert!(model.backbone.is_none() && model.context.is_some());
+    let deeper = read(&["model.backbone.n_layer=6"]).unwrap().model.backbone.unwrap();
+    assert_eq!((&deeper["n_layer"], &deeper["n_embd"]), (&Value::from(6), &Value::from(128)));
+    // Whoever gives both is told.
+    assert!(
+        read(&["train.steps=10", "train.tokens=4096"]).unwrap_err().contains("one of train.steps and train.tokens")
+    );
+}
+
+#[test]
 fn keys_are_checked_and_set() {
     let folder = tempfile::tempdir().unwrap();
     config(folder.path(), "run");
