@@ -150,7 +150,8 @@ impl<B: Backbone> Trainer<B> {
     ) -> Result<(), TrainError> {
         let names: Vec<_> = state.tensors.keys().chain(state.counts.keys()).cloned().collect();
         let device = self.device.clone().inner();
-        let mut missing = self.optimizer.restore(self.model(), state, &device);
+        let restored = self.model.as_ref().map(|model| self.optimizer.restore(model, state, &device));
+        let mut missing = restored.unwrap_or_default();
         // A parameter that has had no gradient yet has no state at all: before the first good step that is every one, in
         // rows of a single chunk the predictor's are among them, and so is what was frozen.
         missing
