@@ -30,7 +30,7 @@ fn damaged_checkpoints_never_cost_what_is_whole() {
     train(&config, RunOptions::default(), usize::MAX).unwrap();
     let dir = config.checkpoint.dir.clone();
     let damage = |step: usize| fs::write(dir.join(format!("step-{step:08}/optimizer.safetensors")), "").unwrap();
-    [20, 24].map(damage);
+    [20, 24].into_iter().for_each(damage);
     config.checkpoint.keep = 1;
     config.checkpoint.every = 4;
     let remains = dir.join("..step-00000023.partial.new-7");
