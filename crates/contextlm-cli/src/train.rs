@@ -52,13 +52,17 @@ pub(crate) fn train(args: &Args) -> Outcome {
     }
     let mean = |key: &str| {
         let values: Option<Vec<f64>> = reports.iter().map(|report| report.json[key].as_f64()).collect();
-        values.map(|values| values.iter().sum::<f64>() / values.len() as f64)
+        values.filter(|values| !values.is_empty()).map(|values| values.iter().sum::<f64>() / values.len() as f64)
     };
+    // A seed that was through already has made no step, and so has no speed.
+    let speeds: Vec<f64> = reports.iter().filter_map(|report| report.json["tokens_per_second"].as_f64()).collect();
+    let speeds: Vec<f64> = speeds.into_iter().filter(|speed| *speed > 0.0).collect();
+    let speed = speeds.iter().sum::<f64>() / speeds.len().max(1) as f64;
     let (loss, valid_loss) = (mean("loss"), mean("valid_loss"));
     let sum = |key: &str| reports.iter().filter_map(|report| report.json[key].as_u64()).sum::<u64>();
     let json = json!({
         "steps": sum("steps"), "tokens": sum("tokens"), "loss": loss, "valid_loss": valid_loss,
-        "tokens_per_second": mean("tokens_per_second"), "checkpoint": reports.last().map(|report| &report.json["checkpoint"]),
+        "tokens_per_second": speed, "checkpoint": reports.last().map(|report| &report.json["checkpoint"]),
         "skipped": sum("skipped"), "seeds": seeds,
         "runs": reports.iter().map(|report| &report.json).collect::<Vec<&Value>>(),
     });
@@ -112,20 +116,18 @@ fn tell_start(start: &RunStart) {
 /// What a run would be, without its data and its device.
 fn dry_run(config: &RunConfig) -> Outcome {
     let cpu = contextlm_device::device("cpu")?;
+    // Seeds differ in nothing that is told here.
+    let runs = config.runs()?;
     let (training, rows) = (config.training()?, config.rows()?);
-    training.validate()?;
     let shape = config.model_config(&cpu)?;
     let model = shape.init(&cpu.autodiff())?;
     let (parameters, length) = (model.parameters(), config.data.sequence_length);
-    let positions = model.backbone.spec().max_positions;
-    if length > positions {
-        return Err(
-            format!("data.sequence_length = {length}: must be at most the model's positions, {positions}").into()
-        );
-    }
+    config.check_length(model.backbone.spec().max_positions)?;
     // Forward, and twice as much backward.
     let flops = model.flops_per_token(length).map(|flops| 3 * flops.total);
-    let tokens = training.steps as u64 * config.train.batch_tokens as u64;
+    let tokens =
+        (training.steps as u64).saturating_mul(config.train.batch_tokens as u64).saturating_mul(runs.len() as u64);
+    let seeds = if runs.len() > 1 { format!(", {} seeds", runs.len()) } else { String::new() };
     let memory = config.memory(&model)?;
     let DecayGroups { decayed, not_decayed } = config.decay_groups(&model)?;
     let warmup = training.schedule.warmup(training.steps);
@@ -136,7 +138,7 @@ fn dry_run(config: &RunConfig) -> Outcome {
     let mut text = format!(
         "parameters    {} (backbone {}, context {})\n\
          decay         {} tensors with {}, without: {} tensors with {}\n\
-         tokens        {tokens}: {} steps of {rows} x {length}, {micro_batch} rows at once\n",
+         tokens        {tokens}: {} steps of {rows} x {length}, {micro_batch} rows at once{seeds}\n",
         parameters.total,
         parameters.backbone,
         parameters.context,
@@ -167,7 +169,8 @@ fn dry_run(config: &RunConfig) -> Outcome {
     )?;
     let json = json!({
         "parameters": { "backbone": parameters.backbone, "context": parameters.context, "total": parameters.total },
-        "memory_bytes": memory, "steps": training.steps, "tokens": tokens, "rows": rows, "micro_batch": micro_batch,
+        "memory_bytes": memory, "steps": training.steps, "tokens": tokens, "runs": runs.len(),
+        "rows": rows, "micro_batch": micro_batch,
         "training_flops_per_token": flops, "schedule": schedule,
     });
     Ok(Report { text, json })

@@ -379,6 +379,12 @@ fn train_goes_from_text_to_a_model_that_generates() {
     fs::write(&config, written).unwrap();
     let dry = json_of(&["train", text(&config), "--dry-run", "--set", "schedule.warmup_steps=2"]);
     assert_eq!((&dry["tokens"], &dry["schedule"]["warmup_steps"]), (&json!(768), &json!(2)));
+    let dry = json_of(&["train", text(&config), "--dry-run", "--set", "train.seeds=[1, 2]"]);
+    assert_eq!((&dry["tokens"], &dry["runs"]), (&json!(2 * 768), &json!(2)));
+    for (set, part) in [("train.seeds=[1, 1]", "train.seeds = 1"), ("checkpoint.keep=0", "checkpoint.keep = 0")] {
+        let message = fails(&["train", text(&config), "--dry-run", "--set", set], 1);
+        assert!(message.contains(part), "{message}");
+    }
     assert!(!run.exists());
     let output =
         contextlm(&["train", text(&config), "--set", "train.steps=4", "--set", "log.tensorboard=true", "--json"]);

@@ -5,6 +5,7 @@ mod folder;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::TensorData;
@@ -18,7 +19,7 @@ pub use folder::{Checkpoint, CheckpointFolder, Damaged};
 
 use crate::checkpoint::digest::sha256;
 use crate::optimizer::OptimizerState;
-use crate::{TrainConfig, TrainError, TrainProgress, Trainer};
+use crate::{TrainConfig, TrainError, TrainProgress, Trainer, TrainingSet};
 
 const STATE: &str = "state.json";
 const OPTIMIZER: &str = "optimizer.safetensors";
@@ -32,6 +33,9 @@ struct State {
     format: u32,
     progress: TrainProgress,
     config: TrainConfig,
+    /// What was trained on, where that is known.
+    #[serde(default)]
+    training_set: Option<TrainingSet>,
     /// Steps that the optimizer has made with each parameter.
     optimizer_counts: BTreeMap<String, u64>,
     /// SHA-256 of every other file but `DONE`.
@@ -82,6 +86,7 @@ impl Trainer<AnyBackbone> {
             format: FORMAT,
             progress: *self.progress(),
             config: self.config().clone(),
+            training_set: self.training_set().cloned(),
             optimizer_counts: state.counts,
             sha256: digests,
         };
@@ -94,8 +99,8 @@ impl Trainer<AnyBackbone> {
     /// wrote it.
     ///
     /// # Errors
-    /// [`TrainError::ConfigChanged`] if the settings are others, unless that is allowed; [`TrainError::Checkpoint`] for what
-    /// is damaged; [`TrainError::Weights`].
+    /// [`TrainError::ConfigChanged`] if the settings are others, unless that is allowed; [`TrainError::Config`] for another
+    /// optimizer, whose state is not there; [`TrainError::Checkpoint`] for what is damaged; [`TrainError::Weights`].
     pub fn resume(
         checkpoint: &Checkpoint,
         config: TrainConfig,
@@ -103,30 +108,59 @@ impl Trainer<AnyBackbone> {
         device: &Device,
     ) -> Result<(Self, ContextLmConfig), TrainError> {
         let dir = checkpoint.path();
-        let state = read_state(dir)?;
+        let damaged = |reason| TrainError::Checkpoint { path: dir.join(STATE), reason };
+        let state = read_state(dir)?.map_err(damaged)?;
         if !allow_config_change {
             let keys = differing_keys(&serde_json::json!(state.config), &serde_json::json!(config));
             if !keys.is_empty() {
                 return Err(TrainError::ConfigChanged { path: dir.into(), keys: keys.join(", ") });
             }
         }
+        let (old, new) = (state.config.optimizer.name, config.optimizer.name);
+        if old != new {
+            let (old, new) = (serde_json::json!(old), serde_json::json!(new));
+            let fix = format!(
+                "{} has the state of {old}; put it back, or begin a run of its own with model.path = that directory",
+                dir.display()
+            );
+            return Err(TrainError::config("optimizer.name", new, &fix));
+        }
         let loaded = load(dir, device)?;
         let optimizer = OptimizerState { tensors: read_tensors(&dir.join(OPTIMIZER))?, counts: state.optimizer_counts };
         let mut trainer = Self::new(loaded.model, config)?;
         trainer.restore(optimizer, state.progress, dir)?;
+        if let Some(training_set) = state.training_set {
+            trainer = trainer.with_training_set(training_set);
+        }
         Ok((trainer, loaded.config))
     }
 }
 
-fn read_state(dir: &Path) -> Result<State, TrainError> {
+/// What `state.json` says, or in words why it is damaged. Not damaged is what cannot be read now, and what another version
+/// has written: those are errors.
+fn read_state(dir: &Path) -> Result<Result<State, String>, TrainError> {
     let path = dir.join(STATE);
-    let wrong = |reason: String| TrainError::Checkpoint { path: path.clone(), reason };
-    let text = fs::read_to_string(&path).map_err(TrainError::io(&path))?;
-    let state: State = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-    if state.format != FORMAT {
-        return Err(wrong(format!("format {}, but this program reads {FORMAT}", state.format)));
+    let text = match fs::read_to_string(&path) {
+        Err(error) if is_damage(&error) => return Ok(Err(format!("{STATE}: {error}"))),
+        text => text.map_err(TrainError::io(&path))?,
+    };
+    let wrong = |error: serde_json::Error| format!("{STATE}: {error}");
+    let value: Value = match serde_json::from_str(&text) {
+        Err(error) => return Ok(Err(wrong(error))),
+        Ok(value) => value,
+    };
+    match value["format"].as_u64() {
+        Some(format) if format != u64::from(FORMAT) => {
+            let reason = format!("format {format}, but this program reads {FORMAT}; resume with the one that wrote it");
+            Err(TrainError::Checkpoint { path, reason })
+        }
+        _ => Ok(serde_json::from_value(value).map_err(wrong)),
     }
-    Ok(state)
+}
+
+/// Whether an error tells that a file is not what was written, rather than that it cannot be read now.
+fn is_damage(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidData)
 }
 
 /// The keys in which two settings differ, such as `optimizer.lr`.
@@ -179,23 +213,29 @@ fn read_tensors(path: &Path) -> Result<BTreeMap<String, TensorData>, TrainError>
     Ok(tensors)
 }
 
-/// Checks every file of a checkpoint against its digest.
+/// Checks every file of a checkpoint against its digest; what is damaged, in words.
 ///
 /// # Errors
-/// What is wrong, in words.
-fn verify(dir: &Path) -> Result<(), String> {
-    let state = read_state(dir).map_err(|error| error.to_string())?;
+/// [`TrainError::File`] for what cannot be read; [`TrainError::Checkpoint`] for another version's format.
+fn verify(dir: &Path) -> Result<Option<String>, TrainError> {
+    let state = match read_state(dir)? {
+        Ok(state) => state,
+        Err(reason) => return Ok(Some(reason)),
+    };
     for (name, expected) in &state.sha256 {
         let path: PathBuf = dir.join(name);
-        let found = sha256(&path).map_err(|error| error.to_string())?;
-        if found != *expected {
-            return Err(format!("{name} is not what was written: sha256 {found}, not {expected}"));
+        match sha256(&path) {
+            Ok(found) if found == *expected => {}
+            Ok(found) => {
+                return Ok(Some(format!("{name} is not what was written: sha256 {found}, not {expected}")));
+            }
+            Err(TrainError::File { source, .. }) if is_damage(&source) => {
+                return Ok(Some(format!("{name}: {source}")));
+            }
+            Err(error) => return Err(error),
         }
     }
-    if !state.sha256.contains_key(OPTIMIZER) {
-        return Err(format!("{STATE} does not name {OPTIMIZER}"));
-    }
-    Ok(())
+    Ok((!state.sha256.contains_key(OPTIMIZER)).then(|| format!("{STATE} does not name {OPTIMIZER}")))
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use crate::TrainError;
 /// Takes parameters out of training: those whose name in a model file one of the patterns matches as a whole.
 ///
 /// # Errors
-/// [`TrainError::Config`] for what is no regular expression, and for a pattern that matches nothing.
+/// [`TrainError::Config`] for what is no regular expression, for a pattern that matches nothing, and for patterns that match
+/// everything.
 pub(crate) fn freeze<B: Backbone>(model: ContextLm<B>, patterns: &[String]) -> Result<ContextLm<B>, TrainError> {
     if patterns.is_empty() {
         return Ok(model);
@@ -16,7 +17,7 @@ pub(crate) fn freeze<B: Backbone>(model: ContextLm<B>, patterns: &[String]) -> R
     Ok(model.map(&mut Freeze { frozen, path: ModulePath::default() }))
 }
 
-/// The paths of the parameters that the patterns take out of training.
+/// The paths of the parameters that the patterns take out of training, which must not be all.
 pub(crate) fn frozen(tensors: &[ModelTensor], patterns: &[String]) -> Result<Vec<String>, TrainError> {
     let mut frozen = Vec::new();
     for pattern in patterns {
@@ -30,6 +31,10 @@ pub(crate) fn frozen(tensors: &[ModelTensor], patterns: &[String]) -> Result<Vec
             let fix = format!("matches no parameter; names are as {example}");
             return Err(TrainError::config("freeze", pattern, &fix));
         }
+    }
+    if !patterns.is_empty() && tensors.iter().all(|tensor| frozen.contains(&tensor.path)) {
+        let fix = "takes every parameter out of training; leave some in";
+        return Err(TrainError::config("freeze", format!("{patterns:?}"), fix));
     }
     Ok(frozen)
 }

@@ -64,7 +64,9 @@ pub use metrics::Metrics;
 pub use optimizer::{DecayGroups, decay_groups};
 pub use peak::peak_flops;
 pub use progress::Progress;
-pub use record::{About, History, RunParameters, RunRecord, RunSession, StepLine, ValidLine, ValidationSet};
+pub use record::{
+    About, History, RunParameters, RunRecord, RunSession, StepLine, TrainingSet, ValidLine, ValidationSet,
+};
 pub use report::write_report;
 pub use run::{
     CheckpointTable, DataTable, EvalTable, LogTable, ModelTable, RunConfig, RunOptions, RunStart, RunSummary,

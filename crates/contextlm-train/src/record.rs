@@ -2,12 +2,14 @@
 
 mod about;
 mod history;
+mod training_set;
 
 use std::path::{Path, PathBuf};
 
 pub use about::{About, RunParameters, RunSession, ValidationSet};
 pub(crate) use history::null_is_nan;
 pub use history::{History, StepLine, ValidLine};
+pub use training_set::TrainingSet;
 
 use crate::TrainError;
 

@@ -10,13 +10,13 @@ use std::time::Instant;
 
 pub use config::{CheckpointTable, DataTable, EvalTable, LogTable, ModelTable, RunConfig, TrainTable};
 use contextlm_core::{AnyBackbone, Backbone, ContextLm, ContextLmConfig, Device};
-use contextlm_data::{Batches, EvalBatches, Prefetch, ShardSet};
+use contextlm_data::{Batch, Batches, DataError, EvalBatches, Prefetch, ShardSet};
 
 use crate::run::directory::RunDirectory;
 use crate::run::watch::Watch;
 use crate::{
-    About, CheckpointFolder, DecayGroups, Evaluation, Progress, RunSession, TrainError, TrainProgress, Trainer,
-    ValidationSet, Versions, peak_flops, write_report,
+    About, Checkpoint, CheckpointFolder, DecayGroups, Evaluation, Progress, RunSession, TrainError, TrainProgress,
+    Trainer, TrainingSet, ValidLine, ValidationSet, Versions, peak_flops, write_report,
 };
 
 /// Batches that are read ahead.
@@ -39,13 +39,13 @@ pub struct RunOptions {
 pub struct RunSummary {
     /// Steps and tokens, and the smoothed loss, nats a token.
     pub progress: TrainProgress,
-    /// The newest validation of this call, if there was one.
+    /// The newest validation, be it of this call or of one before, if there was one.
     pub valid: Option<Evaluation>,
     /// Tokens of this call's steps over their time; 0 where it made none.
     pub tokens_per_second: f64,
     /// The newest checkpoint.
     pub checkpoint: Option<PathBuf>,
-    /// Damaged checkpoints that were passed over.
+    /// Damaged checkpoints that were passed over and renamed to `step-00001000.damaged`.
     pub damaged: Vec<String>,
     /// Whether it was stopped before its last step.
     pub stopped: bool,
@@ -59,7 +59,7 @@ pub struct RunStart {
     pub decay_groups: DecayGroups,
     /// The checkpoint that is gone on from.
     pub checkpoint: Option<PathBuf>,
-    /// Newer ones that are damaged and passed over, with the reason.
+    /// Newer ones that are damaged, passed over and renamed to `step-00001000.damaged`, with the reason.
     pub damaged: Vec<String>,
 }
 
@@ -77,6 +77,8 @@ struct Session<'a> {
     summary: RunSummary,
     /// Lowest validation loss, with the step of its checkpoint.
     best: Option<(f64, usize)>,
+    /// Step of the newest validation.
+    validated: Option<usize>,
     /// Operations for a token, forward and backward.
     training_flops: Option<u64>,
     /// Operations a second that the device makes at most.
@@ -116,9 +118,12 @@ impl<'a> Session<'a> {
         let (rows, length) = (config.rows()?, config.data.sequence_length);
         // What can be wrong with the config is found before anything is written.
         let shape = config.model_config(device)?;
-        let vocabulary = shape.clone().plain().init(device)?.backbone.spec().vocabulary;
+        let spec = shape.clone().plain().init(device)?.backbone.spec();
+        config.check_length(spec.max_positions)?;
+        let vocabulary = spec.vocabulary;
         let shards = ShardSet::open(&config.data.train, vocabulary)?;
         let info = shards.info().cloned();
+        let training_set = TrainingSet::of(&shards)?;
         let mut batches = Batches::new(shards, length, rows, config.train.seed)?;
         let mut validation = None;
         let mut valid = match &config.data.valid {
@@ -153,7 +158,12 @@ impl<'a> Session<'a> {
                 (Trainer::new(model, training)?, model_config)
             }
         };
-        directory.begin(config, trainer.progress().step)?;
+        let trainer = with_training_set(trainer, newest.as_ref(), training_set, &options)?;
+        let keep_valid = directory.same_validation(validation.as_ref(), &options)?;
+        // From here on the directory changes.
+        checkpoints.set_aside(&damaged)?;
+        checkpoints.sweep()?;
+        directory.begin(config, trainer.progress().step, keep_valid)?;
         // Forward, and twice as much backward.
         let training_flops = trainer.model().flops_per_token(length).map(|flops| 3 * flops.total);
         let known = options.hardware.as_deref().and_then(|name| peak_flops(name, config.train.dtype));
@@ -172,11 +182,19 @@ impl<'a> Session<'a> {
             versions: Versions::current(),
         };
         directory.about(about, process)?;
-        let best = directory.best(&checkpoints)?;
+        let validations = directory.validations()?;
+        let mut best = None;
+        for line in validations.iter().filter(|line| checkpoints.of_step(line.step).exists()) {
+            best = better(best, (line.valid_loss, line.step));
+        }
+        let validated = validations.last().copied();
         let companions = companions(config);
         let summary = RunSummary {
             progress: *trainer.progress(),
-            valid: None,
+            valid: validated.map(|ValidLine { valid_loss, valid_tokens: tokens, .. }| Evaluation {
+                nll: valid_loss * tokens as f64,
+                tokens,
+            }),
             tokens_per_second: 0.0,
             checkpoint: newest.map(|checkpoint| checkpoint.path().to_path_buf()),
             damaged: damaged.into_iter().map(|found| format!("{}: {}", found.path.display(), found.reason)).collect(),
@@ -193,37 +211,43 @@ impl<'a> Session<'a> {
             companions,
             summary,
             best,
+            validated: validated.map(|line| line.step),
             training_flops,
             peak,
         })
     }
 
     fn train(&mut self, stop: impl Fn() -> bool, progress: &Progress) -> Result<(), TrainError> {
+        let ahead = Prefetch::new(self.batches.clone(), self.trainer.progress().step as u64, AHEAD);
+        self.train_on(ahead, stop, progress)
+    }
+
+    /// Trains on these batches, which must be enough.
+    fn train_on(
+        &mut self,
+        batches: impl Iterator<Item = Result<Batch, DataError>>,
+        stop: impl Fn() -> bool,
+        progress: &Progress,
+    ) -> Result<(), TrainError> {
         let (done, steps) = (self.trainer.progress().step, self.trainer.config().steps);
         let (dir, flops) = (self.directory.path(), self.training_flops);
         let mut watch = Watch::begin(dir, self.config, done, steps, flops, self.peak, progress)?;
+        // A run that was stopped at a step with a validation has not made it.
+        if done > 0 && self.is_due(done) && self.validated != Some(done) {
+            self.validate(&mut watch)?;
+        }
         let (clock, before) = (Instant::now(), self.trainer.progress().tokens);
         let mut aside = std::time::Duration::ZERO;
-        let ahead = Prefetch::new(self.batches.clone(), self.trainer.progress().step as u64, AHEAD);
-        for batch in ahead.take(steps.saturating_sub(self.trainer.progress().step)) {
+        for batch in batches.take(steps.saturating_sub(done)) {
             let done = self.trainer.step(&batch?).map_err(|error| self.with_checkpoint(error))?;
             watch.step(done, self.trainer.progress())?;
             let began = Instant::now();
             self.summary.stopped = stop() && done.step < steps;
             let last = done.step == steps || self.summary.stopped;
-            let due = |every: usize| every > 0 && done.step.is_multiple_of(every);
-            let save = last || due(self.config.checkpoint.every);
-            if let Some(valid) =
-                self.valid.as_ref().filter(|_| (save || due(self.config.eval.every)) && !self.summary.stopped)
-            {
-                let found = self.trainer.evaluate(valid)?;
-                watch.valid(&found, self.trainer.progress())?;
-                self.summary.valid = Some(found);
-                if save && self.best.is_none_or(|(loss, _)| found.loss() < loss) {
-                    self.best = Some((found.loss(), done.step));
-                }
+            if self.is_due(done.step) && !self.summary.stopped {
+                self.validate(&mut watch)?;
             }
-            if save {
+            if last || is_multiple(done.step, self.config.checkpoint.every) {
                 let dir = self.checkpoints.of_step(done.step);
                 self.trainer.save_checkpoint(&self.model_config, &dir, self.companions.as_deref())?;
                 self.checkpoints.prune(self.config.checkpoint.keep, self.best.map(|(_, step)| step))?;
@@ -236,9 +260,34 @@ impl<'a> Session<'a> {
         }
         watch.finish();
         self.summary.progress = *self.trainer.progress();
+        let step = self.summary.progress.step;
+        if step < steps && !self.summary.stopped {
+            let reason = format!("they ended after step {step} of {steps}; is there a panic above?");
+            return Err(TrainError::Batch { reason });
+        }
         let seconds = clock.elapsed().saturating_sub(aside).as_secs_f64();
         let tokens = self.summary.progress.tokens - before;
         self.summary.tokens_per_second = if tokens == 0 { 0.0 } else { tokens as f64 / seconds };
+        Ok(())
+    }
+
+    /// Whether a validation belongs to a step: at its own interval, at checkpoints, and at the end.
+    fn is_due(&self, step: usize) -> bool {
+        let every = [self.config.eval.every, self.config.checkpoint.every];
+        step == self.trainer.config().steps || every.iter().any(|every| is_multiple(step, *every))
+    }
+
+    /// Validates the model as it is now, if there is something to validate with.
+    fn validate(&mut self, watch: &mut Watch) -> Result<(), TrainError> {
+        let Some(valid) = &self.valid else { return Ok(()) };
+        let (found, step) = (self.trainer.evaluate(valid)?, self.trainer.progress().step);
+        watch.valid(&found, self.trainer.progress())?;
+        self.summary.valid = Some(found);
+        self.validated = Some(step);
+        // What has no checkpoint cannot be kept.
+        if step == self.trainer.config().steps || is_multiple(step, self.config.checkpoint.every) {
+            self.best = better(self.best, (found.loss(), step));
+        }
         Ok(())
     }
 
@@ -252,6 +301,37 @@ impl<'a> Session<'a> {
             (error, _) => error,
         }
     }
+}
+
+/// Whether a step ends an interval; one of 0 never ends.
+fn is_multiple(step: usize, every: usize) -> bool {
+    every > 0 && step.is_multiple_of(every)
+}
+
+/// The lower one of two validation losses with their steps; one that is no number is never the best.
+fn better(best: Option<(f64, usize)>, found: (f64, usize)) -> Option<(f64, usize)> {
+    match best {
+        _ if found.0.is_nan() => best,
+        Some(before) if before.0 <= found.0 => Some(before),
+        _ => Some(found),
+    }
+}
+
+/// Ties a trainer to what it trains on; one from a checkpoint goes on with what that was trained on.
+fn with_training_set(
+    trainer: Trainer<AnyBackbone>,
+    checkpoint: Option<&Checkpoint>,
+    new: TrainingSet,
+    options: &RunOptions,
+) -> Result<Trainer<AnyBackbone>, TrainError> {
+    if let (Some(checkpoint), Some(old)) = (checkpoint, trainer.training_set().filter(|old| **old != new))
+        && !options.allow_config_change
+    {
+        let text = |set: &TrainingSet| format!("{} tokens with sha256 {}", set.tokens, set.sha256);
+        let keys = format!("data.train: {} -> {}", text(old), text(&new));
+        return Err(TrainError::ConfigChanged { path: checkpoint.path().into(), keys });
+    }
+    Ok(trainer.with_training_set(new))
 }
 
 /// The directory with the tokenizer: that of the model, or of the shards.

@@ -12,8 +12,8 @@ use crate::optimizer::{Optimizer, OptimizerState};
 use crate::random::random_numbers;
 use crate::tensors::check_batch;
 use crate::{
-    DecayGroups, Evaluation, Metrics, Progress, StepLine, TrainConfig, TrainError, ValidLine, batch_tensors,
-    clip_grad_norm, decay_groups, evaluate,
+    DecayGroups, Evaluation, Metrics, Progress, StepLine, TrainConfig, TrainError, TrainingSet, ValidLine,
+    batch_tensors, clip_grad_norm, decay_groups, evaluate,
 };
 
 /// What one optimizer step did.
@@ -52,13 +52,16 @@ pub struct Run {
 
 /// A model in training: the model, its optimizer, and how far it is.
 pub struct Trainer<B: Backbone> {
-    model: ContextLm<B>,
+    /// `None` only while the optimizer has it: no tensor has another holder then, so that it is updated in its place.
+    model: Option<ContextLm<B>>,
     optimizer: Optimizer,
     config: TrainConfig,
     device: Device,
     progress: TrainProgress,
     /// This process among those that share the batches.
     rank: u64,
+    /// What it trains on, if that is known.
+    training_set: Option<TrainingSet>,
 }
 
 /// How far a run is: all that the next step depends on, beside parameters and the optimizer's state.
@@ -84,7 +87,8 @@ impl<B: Backbone> Trainer<B> {
     /// backward pass computes again what is cheap to compute, instead of keeping it.
     ///
     /// # Errors
-    /// [`TrainError::Config`] for a wrong setting, or a model that is on no device with autodiff.
+    /// [`TrainError::Config`] for a wrong setting, a `freeze` that leaves nothing to train, or a model that is on no device
+    /// with autodiff.
     pub fn new(model: ContextLm<B>, config: TrainConfig) -> Result<Self, TrainError> {
         config.validate()?;
         let device = model.devices().into_iter().find(Device::is_autodiff).ok_or_else(|| {
@@ -92,7 +96,8 @@ impl<B: Backbone> Trainer<B> {
         })?;
         let model = freeze(model, &config.freeze)?;
         let optimizer = Optimizer::new(&config.optimizer);
-        Ok(Self { model, optimizer, config, device, progress: TrainProgress::default(), rank: 0 })
+        let progress = TrainProgress::default();
+        Ok(Self { model: Some(model), optimizer, config, device, progress, rank: 0, training_set: None })
     }
 
     /// The same trainer as one of several processes, with dropout of its own: the rank of its
@@ -101,9 +106,20 @@ impl<B: Backbone> Trainer<B> {
         Self { rank, ..self }
     }
 
+    /// The same trainer with what it trains on, which its checkpoints then tell.
+    pub fn with_training_set(self, training_set: TrainingSet) -> Self {
+        Self { training_set: Some(training_set), ..self }
+    }
+
+    /// What it trains on, if it was told, or if the checkpoint that it goes on from tells it.
+    pub fn training_set(&self) -> Option<&TrainingSet> {
+        self.training_set.as_ref()
+    }
+
     /// The model as it is now.
     pub fn model(&self) -> &ContextLm<B> {
-        &self.model
+        // It is away within `step` alone, which borrows all of the trainer.
+        self.model.as_ref().expect("the model is there between updates")
     }
 
     /// The settings.
@@ -118,7 +134,7 @@ impl<B: Backbone> Trainer<B> {
 
     /// Tensors and parameters with and without weight decay.
     pub fn decay_groups(&self) -> DecayGroups {
-        decay_groups(&self.model)
+        decay_groups(self.model())
     }
 
     pub(crate) fn optimizer_state(&self) -> OptimizerState {
@@ -132,9 +148,15 @@ impl<B: Backbone> Trainer<B> {
         progress: TrainProgress,
         from: &Path,
     ) -> Result<(), TrainError> {
-        let missing = self.optimizer.restore(&self.model, state, &self.device.clone().inner());
-        // Before the first good step there is no state.
-        if progress.step > progress.skipped && !missing.is_empty() {
+        let names: Vec<_> = state.tensors.keys().chain(state.counts.keys()).cloned().collect();
+        let device = self.device.clone().inner();
+        let restored = self.model.as_ref().map(|model| self.optimizer.restore(model, state, &device));
+        let mut missing = restored.unwrap_or_default();
+        // A parameter that has had no gradient yet has no state at all: before the first good step that is every one, in
+        // rows of a single chunk the predictor's are among them, and so is what was frozen.
+        missing
+            .retain(|path| names.iter().any(|name| name.strip_prefix(path).is_some_and(|leaf| leaf.starts_with('.'))));
+        if !missing.is_empty() {
             let reason = format!("has no optimizer state for {}", missing.join(", "));
             return Err(TrainError::Checkpoint { path: from.into(), reason });
         }
@@ -154,14 +176,14 @@ impl<B: Backbone> Trainer<B> {
     /// [`TrainError::Skipped`] after too many skipped steps in a row; [`TrainError::Batch`].
     pub fn step(&mut self, batch: &Batch) -> Result<StepMetrics, TrainError> {
         let clock = Instant::now();
-        check_batch(batch, &self.model.backbone.spec())?;
+        check_batch(batch, &self.model().backbone.spec())?;
         let scored = batch.scored();
         let (loss, latent_loss, mut gradients) = self.gradients(batch, scored)?;
-        let grad_norm = clip_grad_norm(&self.model, &mut gradients, self.config.optimizer.grad_clip);
+        let grad_norm = clip_grad_norm(self.model(), &mut gradients, self.config.optimizer.grad_clip);
         let lr = self.config.optimizer.lr * self.config.schedule.factor(self.progress.step, self.config.steps);
         let skipped = self.is_bad(loss, grad_norm);
         if !skipped {
-            self.model = self.optimizer.step(lr, self.model.clone(), gradients);
+            self.model = self.model.take().map(|model| self.optimizer.step(lr, model, gradients));
         }
         self.account(loss, scored, skipped);
 
@@ -255,7 +277,7 @@ impl<B: Backbone> Trainer<B> {
     /// # Errors
     /// [`TrainError::Batch`] if a batch does not fit.
     pub fn evaluate(&self, valid: &EvalBatches) -> Result<Evaluation, TrainError> {
-        let model = self.model.valid();
+        let model = self.model().valid();
         let model = self.config.dtype.low().map_or(model.clone(), |dtype| model.cast(dtype));
         evaluate(&model, valid, &self.device.clone().inner())
     }
@@ -281,22 +303,22 @@ impl<B: Backbone> Trainer<B> {
                 contexts: None,
             };
             // In mixed precision a copy computes; the gradients are those of our own parameters.
-            let low = self.config.dtype.low().map(|dtype| self.model.cast(dtype));
-            let model = low.as_ref().unwrap_or(&self.model);
+            let low = self.config.dtype.low().map(|dtype| self.model().cast(dtype));
+            let model = low.as_ref().unwrap_or(self.model());
             let parts = model.loss_with(part.inputs, part.targets, &options);
             loss += parts.cross_entropy.into_scalar::<f64>();
             if let Some(latent) = parts.latent {
                 *latent_loss.get_or_insert(0.0) += latent.into_scalar::<f64>();
             }
-            let part = GradientsParams::from_grads(parts.total.backward(), &self.model);
-            gradients.accumulate(&self.model, part);
+            let part = GradientsParams::from_grads(parts.total.backward(), self.model());
+            gradients.accumulate(self.model(), part);
         }
         Ok((loss, latent_loss, gradients.grads()))
     }
 
     /// Predictions of the whole batch that have a chunk to be compared with.
     fn latent_divisor(&self, batch: &Batch) -> Result<Option<f64>, TrainError> {
-        let Some(settings) = self.model.settings() else { return Ok(None) };
+        let Some(settings) = self.model().settings() else { return Ok(None) };
         let grid = match &batch.documents {
             None => ChunkGrid::uniform(batch.length, settings.chunk_size),
             Some(starts) => {

@@ -87,10 +87,11 @@ fn interrupt(child: &Child) {
 }
 
 /// The numbers of all steps from one on, without what depends on the clock.
-fn steps(dir: &Path, from: u64) -> Vec<[Value; 5]> {
+fn steps(dir: &Path, from: u64) -> Vec<[Value; 6]> {
     let lines = fs::read_to_string(dir.join("metrics.jsonl")).unwrap();
     let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let numbers = |line: Value| ["step", "tokens", "loss", "lr", "grad_norm"].map(|key| line[key].clone());
+    let numbers =
+        |line: Value| ["step", "tokens", "loss", "smoothed_loss", "lr", "grad_norm"].map(|key| line[key].clone());
     lines.filter(|line| line.get("loss").is_some() && line["step"].as_u64() >= Some(from)).map(numbers).collect()
 }
 
@@ -221,6 +222,13 @@ fn seeds_packing_and_what_is_told_at_the_start() {
     let loss = |run: &Value| run["valid_loss"].as_f64().unwrap();
     assert!(runs.len() == 2 && loss(&runs[0]) != loss(&runs[1]));
     assert!((loss(&found) - (loss(&runs[0]) + loss(&runs[1])) / 2.0).abs() < 1e-12);
+    // A seed that is through tells what it came to, and its speed of 0 is in no mean.
+    let again = setup.train(&dir, &[&more[..], &["--resume"]].concat());
+    assert!((loss(&again) - loss(&found)).abs() < 1e-9);
+    fs::remove_dir_all(dir.join("seed-5")).unwrap();
+    let again = setup.train(&dir, &[&more[..], &["--resume"]].concat());
+    assert_eq!(again["runs"][0]["tokens_per_second"], 0.0);
+    assert_eq!(again["tokens_per_second"], again["runs"][1]["tokens_per_second"]);
     for seed in [1, 5] {
         let config = fs::read_to_string(dir.join(format!("seed-{seed}/config.toml"))).unwrap();
         assert!(config.contains(&format!("seed = {seed}\n")) && !config.contains("seeds"), "{config}");

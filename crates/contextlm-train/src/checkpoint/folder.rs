@@ -49,19 +49,58 @@ impl CheckpointFolder {
         self.path.join(format!("step-{step:08}"))
     }
 
-    /// The newest checkpoint that is whole, and the damaged ones that are newer.
+    /// The newest checkpoint that is whole, and the damaged ones that are newer. A folder that is not there has none.
     ///
     /// # Errors
-    /// [`TrainError::File`] if the folder cannot be read; one that is not there has no checkpoint.
+    /// [`TrainError::Checkpoint`] if there are some and all are damaged, or where another version has written one;
+    /// [`TrainError::File`] for what cannot be read.
     pub fn newest(&self) -> Result<(Option<Checkpoint>, Vec<Damaged>), TrainError> {
         let mut damaged = Vec::new();
         for (step, path) in self.all()?.into_iter().rev() {
-            match verify(&path) {
-                Ok(()) => return Ok((Some(Checkpoint { path, step }), damaged)),
-                Err(reason) => damaged.push(Damaged { path, reason }),
+            match verify(&path)? {
+                None => return Ok((Some(Checkpoint { path, step }), damaged)),
+                Some(reason) => damaged.push(Damaged { path, reason }),
             }
         }
-        Ok((None, damaged))
+        if damaged.is_empty() {
+            return Ok((None, damaged));
+        }
+        let all: Vec<_> =
+            damaged.iter().map(|Damaged { path, reason }| format!("{}: {reason}", path.display())).collect();
+        let reason = format!("every checkpoint is damaged: {}; remove them to begin anew", all.join("; "));
+        Err(TrainError::Checkpoint { path: self.path.clone(), reason })
+    }
+
+    /// Renames damaged checkpoints to `step-00001000.damaged`: so they count no more as the newest ones, for which
+    /// [`prune`](Self::prune) would remove whole ones.
+    ///
+    /// # Errors
+    /// [`TrainError::File`].
+    pub fn set_aside(&self, damaged: &[Damaged]) -> Result<(), TrainError> {
+        for Damaged { path, .. } in damaged {
+            let aside = path.with_extension("damaged");
+            if aside.exists() {
+                fs::remove_dir_all(&aside).map_err(TrainError::io(&aside))?;
+            }
+            fs::rename(path, &aside).map_err(TrainError::io(path))?;
+        }
+        Ok(())
+    }
+
+    /// Removes what killed processes have left: checkpoints that were being written or removed. No other process may be
+    /// writing.
+    ///
+    /// # Errors
+    /// [`TrainError::File`].
+    pub fn sweep(&self) -> Result<(), TrainError> {
+        for entry in fs::read_dir(&self.path).map_err(TrainError::io(&self.path))? {
+            let path = entry.map_err(TrainError::io(&self.path))?.path();
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            if path.is_dir() && !path.join(DONE).exists() && is_of_a_step(&name) {
+                fs::remove_dir_all(&path).map_err(TrainError::io(&path))?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes all but the last `keep` checkpoints, and but the one of step `best`.
@@ -97,6 +136,17 @@ impl CheckpointFolder {
         all.sort();
         Ok(all)
     }
+}
+
+/// Whether a name is `step-00001000`, or what that is called while it is written: `.step-00001000.partial`, and
+/// `..step-00001000.partial.new-PID` for its model.
+fn is_of_a_step(name: &str) -> bool {
+    let bare = name.trim_start_matches('.');
+    let Some((step, rest)) = bare.strip_prefix("step-").map(|bare| bare.split_once('.').unwrap_or((bare, ""))) else {
+        return false;
+    };
+    let written = name.starts_with('.') && (rest == "partial" || rest.starts_with("partial."));
+    step.parse::<usize>().is_ok() && (name == format!("step-{step}") || written)
 }
 
 /// Where a checkpoint is written before it is one.

@@ -99,9 +99,83 @@ fn a_damaged_checkpoint_is_named_and_the_one_before_it_is_taken() {
         fs::write(newest.join(file), whole).unwrap();
     }
     assert_eq!(folder.newest().unwrap().0.unwrap().step(), 20);
-    for text in ["", "{", "{}", r#"{"format": 2}"#] {
+    for text in ["", "{", "{}", r#"{"format": 1}"#] {
         fs::write(newest.join(STATE), text).unwrap();
         assert_eq!(folder.newest().unwrap().0.unwrap().step(), 10, "{text}");
+    }
+    fs::remove_file(newest.join(STATE)).unwrap();
+    assert_eq!(folder.newest().unwrap().0.unwrap().step(), 10);
+}
+
+#[test]
+fn what_cannot_be_read_and_what_another_version_wrote_is_not_passed_over() {
+    let (_temporary, folder) = two_checkpoints();
+    let state = folder.of_step(20).join(STATE);
+    fs::write(&state, r#"{"format": 2}"#).unwrap();
+    let message = folder.newest().unwrap_err().to_string();
+    assert!(message.contains("step-00000020") && message.contains("format 2"), "{message}");
+    // A directory opens and cannot be read: an error of I/O, as of a disk that fails.
+    fs::remove_file(&state).unwrap();
+    fs::create_dir(&state).unwrap();
+    assert!(matches!(folder.newest(), Err(TrainError::File { path, .. }) if path == state));
+}
+
+#[test]
+fn damaged_ones_alone_are_an_error_that_names_them() {
+    let (_temporary, folder) = two_checkpoints();
+    for step in [10, 20] {
+        fs::write(folder.of_step(step).join(OPTIMIZER), "").unwrap();
+    }
+    let message = folder.newest().unwrap_err().to_string();
+    for part in ["step-00000010", "step-00000020", OPTIMIZER, "every checkpoint is damaged"] {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn a_damaged_one_that_was_passed_over_pushes_no_whole_one_out() {
+    let (_temporary, folder) = two_checkpoints();
+    fs::write(folder.of_step(20).join(OPTIMIZER), "").unwrap();
+    let (found, damaged) = folder.newest().unwrap();
+    folder.set_aside(&damaged).unwrap();
+    assert!(folder.of_step(20).with_extension("damaged").exists());
+    let (mut trainer, _) = Trainer::resume(&found.unwrap(), config(OptimizerName::AdamW), false, &device()).unwrap();
+    train(&mut trainer, 15);
+    trainer.save_checkpoint(&model(), folder.of_step(15), None).unwrap();
+    folder.prune(1, None).unwrap();
+    assert_eq!(folder.newest().unwrap().0.unwrap().step(), 15);
+    assert!(!folder.of_step(10).exists());
+}
+
+#[test]
+fn what_killed_processes_left_is_swept_away() {
+    let (_temporary, folder) = two_checkpoints();
+    fs::remove_file(folder.of_step(20).join(DONE)).unwrap();
+    let beside = |name: &str| folder.of_step(20).with_file_name(name);
+    let remains = [".step-00000030.partial", "..step-00000030.partial.new-17"];
+    let others = ["notes", "step-mine", ".step-00000030", "step-00000020.damaged"];
+    for name in remains.iter().chain(&others) {
+        fs::create_dir(beside(name)).unwrap();
+    }
+    folder.sweep().unwrap();
+    assert!(remains.iter().all(|name| !beside(name).exists()) && !folder.of_step(20).exists());
+    assert!(others.iter().all(|name| beside(name).exists()) && folder.of_step(10).exists());
+}
+
+/// Without the feature `float_roundtrip` of serde_json this rate is read as one that is an ulp off.
+#[test]
+fn every_number_is_read_as_it_was_written() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = CheckpointFolder::new(temporary.path());
+    let mut settings = config(OptimizerName::AdamW);
+    settings.optimizer.lr = 0.001_258_925_411_794_167_5;
+    let mut trainer = Trainer::new(model().init(&device()).unwrap(), settings.clone()).unwrap();
+    for step in 1..8 {
+        train(&mut trainer, step);
+        trainer.save_checkpoint(&model(), folder.of_step(step), None).unwrap();
+        let checkpoint = folder.newest().unwrap().0.unwrap();
+        let (resumed, _) = Trainer::resume(&checkpoint, settings.clone(), false, &device()).unwrap();
+        assert_eq!(resumed.progress(), trainer.progress());
     }
 }
 
@@ -139,9 +213,9 @@ fn other_settings_are_refused_with_their_keys_unless_allowed() {
     let error = Trainer::resume(&checkpoint, other.clone(), false, &device()).err().unwrap().to_string();
     assert!(error.contains("guard.max_skipped: 10 -> 3") && error.contains("optimizer.lr: 0.001 -> 0.5"), "{error}");
     assert!(Trainer::resume(&checkpoint, other, true, &device()).is_ok());
-    // Muon has another state, so AdamW's is missing.
+    // Muon has another state.
     let error = Trainer::resume(&checkpoint, config(OptimizerName::Muon), true, &device()).err().unwrap().to_string();
-    assert!(error.contains("has no optimizer state for"), "{error}");
+    assert!(error.contains("optimizer.name = \"muon\"") && error.contains("the state of \"adamw\""), "{error}");
 }
 
 #[test]
@@ -149,4 +223,23 @@ fn a_checkpoint_is_a_model_directory() {
     let (_temporary, folder) = two_checkpoints();
     let loaded = load(folder.of_step(10), &contextlm_device::device("cpu").unwrap()).unwrap();
     assert_eq!(loaded.config.to_json(), model().to_json());
+}
+
+/// In rows of one chunk no context is predicted, so the predictor has no gradient and the optimizer no state of it.
+#[test]
+fn parameters_without_a_gradient_do_not_make_a_checkpoint_damaged() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = CheckpointFolder::new(temporary.path());
+    let short = |trainer: &mut Trainer<AnyBackbone>| {
+        let batches = Batches::new(vec![1, 2, 3, 4, 5, 6, 7], 2, 1, 1).unwrap();
+        let step = trainer.progress().step;
+        trainer.step(&batches.batch(step as u64).unwrap()).unwrap().loss
+    };
+    let mut first = trainer(OptimizerName::AdamW);
+    short(&mut first);
+    assert!(first.optimizer_state().tensors.keys().all(|name| !name.contains("predictor")));
+    first.save_checkpoint(&model(), folder.of_step(1), None).unwrap();
+    let checkpoint = folder.newest().unwrap().0.unwrap();
+    let (mut second, _) = Trainer::resume(&checkpoint, config(OptimizerName::AdamW), false, &device()).unwrap();
+    assert_eq!(short(&mut second), short(&mut first));
 }

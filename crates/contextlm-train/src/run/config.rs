@@ -231,10 +231,11 @@ impl RunConfig {
     /// The runs that this config asks for: itself, or one for each of `train.seeds`, in `checkpoint.dir/seed-N`.
     ///
     /// # Errors
-    /// [`TrainError::Config`] where `train.seeds` has a seed twice, or stands beside `train.seed`.
+    /// [`TrainError::Config`] for a wrong setting, and where `train.seeds` has a seed twice or stands beside `train.seed`.
     pub fn runs(&self) -> Result<Vec<Self>, TrainError> {
         let seeds = &self.train.seeds;
         if seeds.is_empty() {
+            self.validate()?;
             return Ok(vec![self.clone()]);
         }
         if self.train.seed != 0 {
@@ -250,7 +251,22 @@ impl RunConfig {
             run.checkpoint.dir.push(format!("seed-{seed}"));
             run
         };
-        Ok(seeds.iter().map(run).collect())
+        let runs: Vec<_> = seeds.iter().map(run).collect();
+        runs.iter().try_for_each(Self::validate)?;
+        Ok(runs)
+    }
+
+    /// Checks that the model has a position for every token of a row.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`] naming `data.sequence_length`.
+    pub fn check_length(&self, positions: usize) -> Result<(), TrainError> {
+        let length = self.data.sequence_length;
+        if length > positions {
+            let fix = format!("must be at most the model's positions, {positions}");
+            return Err(TrainError::config("data.sequence_length", length, &fix));
+        }
+        Ok(())
     }
 
     pub(super) fn validate(&self) -> Result<(), TrainError> {

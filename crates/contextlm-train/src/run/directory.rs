@@ -5,13 +5,15 @@ use serde_json::Value;
 
 use super::{RunConfig, RunOptions};
 use crate::record::{ABOUT, CONFIG, METRICS};
-use crate::{About, CheckpointFolder, History, RunSession, TrainError};
+use crate::{About, History, RunSession, TrainError, ValidLine, ValidationSet};
 
 const LOCK: &str = "run.lock";
 
 /// The directory of a run, which no other process uses as long as this exists.
 pub(super) struct RunDirectory {
     path: PathBuf,
+    /// Settings that differ from those that the run was begun with, as they are allowed to.
+    changed: Vec<String>,
     _lock: File,
 }
 
@@ -33,26 +35,62 @@ impl RunDirectory {
             return Err(refused("is not empty; resume the run in it, or choose another checkpoint.dir".into()));
         }
         let settings = path.join(CONFIG);
-        if options.resume && !options.allow_config_change && settings.exists() {
+        let mut keys = Vec::new();
+        if options.resume && settings.exists() {
             let old = fs::read_to_string(&settings).map_err(TrainError::io(&settings))?;
-            let keys = changed(&old, &config.to_toml()?);
-            if !keys.is_empty() {
+            keys = changed(&old, &config.to_toml()?);
+            let model: Vec<_> = keys.iter().filter(|key| key.starts_with("model")).cloned().collect();
+            if options.allow_config_change && !model.is_empty() {
+                return Err(refused(format!(
+                    "a run keeps its model, but the settings have changed: {}; put them back, or choose another \
+                     checkpoint.dir",
+                    model.join(", ")
+                )));
+            }
+            if !options.allow_config_change && !keys.is_empty() {
                 return Err(TrainError::ConfigChanged { path: settings, keys: keys.join(", ") });
             }
         }
-        Ok(Self { path: path.into(), _lock: file })
+        Ok(Self { path: path.into(), changed: keys, _lock: file })
     }
 
-    /// Writes the settings, and takes back the metrics of steps that are going to be made again.
-    pub(super) fn begin(&self, config: &RunConfig, step: usize) -> Result<(), TrainError> {
+    /// Whether losses on this set can stand beside those that are there: the same text, cut into the same rows.
+    ///
+    /// # Errors
+    /// [`TrainError::ConfigChanged`] where they cannot and that is not allowed.
+    pub(super) fn same_validation(
+        &self,
+        validation: Option<&ValidationSet>,
+        options: &RunOptions,
+    ) -> Result<bool, TrainError> {
+        let path = self.path.join(ABOUT);
+        let Some(about) = About::read(&path)? else { return Ok(true) };
+        let before = about.validation.as_ref();
+        if before != validation && !options.allow_config_change {
+            let text = |set: Option<&ValidationSet>| {
+                set.map_or("none".into(), |set| format!("{} tokens with sha256 {}", set.tokens, set.sha256))
+            };
+            let keys = format!("data.valid: {} -> {}", text(before), text(validation));
+            return Err(TrainError::ConfigChanged { path, keys });
+        }
+        let rows = |key: &String| key.starts_with("data.sequence_length:") || key.starts_with("data.packing:");
+        Ok(before == validation && !self.changed.iter().any(rows))
+    }
+
+    /// Writes the settings, and takes back the metrics of steps that are going to be made again, and those of validations
+    /// that are not to be kept.
+    pub(super) fn begin(&self, config: &RunConfig, step: usize, keep_valid: bool) -> Result<(), TrainError> {
         let path = self.path.join(CONFIG);
-        fs::write(&path, config.to_toml()?).map_err(TrainError::io(&path))?;
+        let partial = path.with_extension("partial");
+        fs::write(&partial, config.to_toml()?).map_err(TrainError::io(&partial))?;
+        fs::rename(&partial, &path).map_err(TrainError::io(&path))?;
         let path = self.path.join(METRICS);
         if path.exists() {
             let text = fs::read_to_string(&path).map_err(TrainError::io(&path))?;
             let made = |line: &&str| {
                 let line: Option<Value> = serde_json::from_str(line).ok();
-                line.and_then(|line| line["step"].as_u64()).is_some_and(|at| at <= step as u64)
+                let kept = |line: &Value| keep_valid || line.get("valid_loss").is_none();
+                line.filter(kept).and_then(|line| line["step"].as_u64()).is_some_and(|at| at <= step as u64)
             };
             let kept: String = text.lines().filter(made).map(|line| format!("{line}\n")).collect();
             let partial = path.with_extension("partial");
@@ -71,14 +109,10 @@ impl RunDirectory {
         about.write(&path)
     }
 
-    /// The lowest validation loss at a checkpoint that is there, and its step.
-    pub(super) fn best(&self, checkpoints: &CheckpointFolder) -> Result<Option<(f64, usize)>, TrainError> {
+    /// Every validation so far.
+    pub(super) fn validations(&self) -> Result<Vec<ValidLine>, TrainError> {
         let path = self.path.join(METRICS);
-        if !path.exists() {
-            return Ok(None);
-        }
-        let valid = History::read(&path)?.valid.into_iter().map(|found| (found.valid_loss, found.step));
-        Ok(valid.filter(|(_, step)| checkpoints.of_step(*step).exists()).min_by(|a, b| a.0.total_cmp(&b.0)))
+        if path.exists() { Ok(History::read(&path)?.valid) } else { Ok(Vec::new()) }
     }
 
     pub(super) fn path(&self) -> &Path {

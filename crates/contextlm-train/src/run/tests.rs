@@ -1,3 +1,5 @@
+mod resume;
+
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;

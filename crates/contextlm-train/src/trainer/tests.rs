@@ -1,6 +1,6 @@
 use super::*;
 use crate::{LossConfig, ScheduleConfig};
-use burn::module::{ModuleVisitor, Param};
+use burn::module::{ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use contextlm_core::{AnyBackbone, BackboneConfig, ContextLmConfig, GptNeoXConfig, LatentLoss};
 use contextlm_data::IGNORE_INDEX;
@@ -186,7 +186,9 @@ fn frozen_parts_stay_and_the_others_learn() {
     let trained = tensors.iter().filter(|tensor| tensor.name.name.starts_with("context.")).count();
     assert_eq!(groups.decayed.0 + groups.not_decayed.0, trained);
 
-    for (pattern, message) in [("transformer.*", "matches no parameter"), ("(", "no regular expression")] {
+    for (pattern, message) in
+        [("transformer.*", "matches no parameter"), ("(", "no regular expression"), (".*", "takes every parameter")]
+    {
         let config = TrainConfig { freeze: vec![pattern.into()], ..config.clone() };
         let error = Trainer::new(model(), config).err().unwrap().to_string();
         assert!(error.contains(message), "{error}");
@@ -198,4 +200,32 @@ fn seeds_of_dropout_differ_by_every_part() {
     let seeds = [(0, 0, 0, 0), (0, 0, 2, 0), (0, 1, 0, 0), (1, 0, 0, 0), (0, 2, 1, 0), (0, 1, 2, 0), (0, 0, 0, 1)];
     let mixed: std::collections::BTreeSet<_> = seeds.iter().map(|&(a, b, c, d)| dropout_seed(a, b, c, d)).collect();
     assert_eq!(mixed.len(), seeds.len());
+}
+
+/// Where the numbers of every parameter are in memory. Taking them out moves those that have no other holder.
+fn places(trainer: &mut Trainer<AnyBackbone>) -> Vec<usize> {
+    struct Places(Vec<usize>, Device);
+    impl ModuleMapper for Places {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let (id, tensor, mapper) = param.consume();
+            let data = tensor.inner().into_data();
+            self.0.push(data.as_bytes().as_ptr() as usize);
+            let tensor = Tensor::from_inner(Tensor::from_data(data, &self.1));
+            Param::from_mapped_value(id, tensor.require_grad(), mapper)
+        }
+    }
+    let mut places = Places(Vec::new(), trainer.device.clone().inner());
+    trainer.model = trainer.model.take().map(|model| model.map(&mut places));
+    places.0
+}
+
+#[test]
+fn parameters_are_updated_in_their_place() {
+    let mut trainer = trainer(None);
+    trainer.step(&batch()).unwrap(); // burn makes the optimizer's state in the first step
+    let before = (places(&mut trainer), values(trainer.model()));
+    trainer.step(&batch()).unwrap();
+    let after = (places(&mut trainer), values(trainer.model()));
+    assert_eq!(before.0, after.0);
+    assert!(before.1 != after.1);
 }
