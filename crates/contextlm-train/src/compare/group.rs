@@ -48,15 +48,16 @@ impl Group {
     /// other settings.
     pub fn new(name: impl Into<String>, runs: Vec<RunRecord>) -> Result<Self, TrainError> {
         let name = name.into();
-        let error = |reason: String| TrainError::Compare { reason: format!("{name}: {reason}") };
-        let refused = |reason: String| Err(error(reason));
+        let refused = |reason: String| Err(TrainError::Compare { reason: format!("{name}: {reason}") });
         let size = |run: &RunRecord| run.about.as_ref().map(|about| (about.parameters, about.training_flops_per_token));
         let Some(first) = runs.first() else { return refused("has no runs".into()) };
         if let Some(other) = runs.iter().find(|run| size(run) != size(first)) {
             let (a, b) = (first.dir.display(), other.dir.display());
             return refused(format!("{a} and {b} are not of one size: a group differs in its seeds alone"));
         }
-        one_a_seed(&runs)?.map_or(Ok(()), refused)?;
+        if let Some(reason) = one_a_seed(&runs)? {
+            return refused(reason);
+        }
         if let Some(run) = runs.iter().find(|run| run.history.valid_curve().is_empty()) {
             let dir = run.dir.display();
             return refused(format!(
