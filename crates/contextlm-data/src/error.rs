@@ -61,6 +61,16 @@ pub enum DataError {
         /// What the decompressor says.
         reason: String,
     },
+    /// A Parquet file is compressed in a way that is not read.
+    #[error(
+        "{path}: compressed with {codec}, which is not read; write it with ZSTD, SNAPPY, GZIP, LZ4 or uncompressed"
+    )]
+    Codec {
+        /// The file.
+        path: PathBuf,
+        /// The name of the way, as Parquet has it.
+        codec: &'static str,
+    },
     /// Text that is not UTF-8.
     #[error("{path}, line {line}: not UTF-8")]
     NotUtf8 {

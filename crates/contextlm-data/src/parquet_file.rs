@@ -2,14 +2,20 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use parquet::basic::Type;
+use parquet::basic::{Compression, Type};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::{ByteArray, ByteArrayType};
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use crate::guard::guard_of;
+use crate::parquet_file::page_limit::PageLimit;
 use crate::{DataError, Document};
+
+mod page_limit;
+
+/// A page that unpacks to more is refused. Writers make pages of about 1 MiB, or of one value.
+const MAX_PAGE_BYTES: u64 = 256 << 20;
 
 /// Rows that are decoded at once.
 const ROWS: usize = 64;
@@ -18,7 +24,7 @@ const ROWS: usize = 64;
 pub(crate) struct ParquetFile {
     path: Arc<Path>,
     key: String,
-    file: SerializedFileReader<File>,
+    file: SerializedFileReader<PageLimit>,
     /// The column.
     column: usize,
     /// The definition level of a value that is there.
@@ -36,12 +42,18 @@ impl ParquetFile {
     /// Opens a file with a column `key` of strings; a column in a group is named `group.column`.
     ///
     /// # Errors
-    /// [`DataError::Io`], [`DataError::Damaged`], [`DataError::MissingKey`], [`DataError::NotAString`].
+    /// [`DataError::Io`], [`DataError::Damaged`], [`DataError::MissingKey`], [`DataError::NotAString`], [`DataError::Codec`].
     pub(crate) fn open(path: &Path, key: &str) -> Result<Self, DataError> {
+        Self::open_limited(path, key, MAX_PAGE_BYTES)
+    }
+
+    /// The same with another limit of the size of a page.
+    fn open_limited(path: &Path, key: &str, most: u64) -> Result<Self, DataError> {
         let file = File::open(path).map_err(|source| DataError::Io { path: path.into(), source })?;
         if file.metadata().map_err(|source| DataError::Io { path: path.into(), source })?.len() == 0 {
             return Err(DataError::EmptyFile { path: path.into() });
         }
+        let file = PageLimit { file, most };
         let file =
             guard_of("parquet", || SerializedFileReader::new(file)).map_err(|reason| damaged(path, 1, reason))?;
         let schema = file.metadata().file_metadata().schema_descr();
@@ -55,6 +67,14 @@ impl ParquetFile {
             return Err(DataError::NotAString { path: path.into(), line: 1, key: key.into(), found });
         }
         let present = found.max_def_level();
+        for group in file.metadata().row_groups() {
+            let codec = match group.columns().get(column).map(|chunk| chunk.compression()) {
+                Some(Compression::BROTLI(_)) => "BROTLI",
+                Some(Compression::LZO) => "LZO",
+                _ => continue,
+            };
+            return Err(DataError::Codec { path: path.into(), codec });
+        }
         let (path, key) = (path.into(), key.into());
         Ok(Self { path, key, file, column, present, groups: 0, reader: None, rows: Vec::new(), row: 0 })
     }

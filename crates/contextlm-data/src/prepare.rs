@@ -1,6 +1,7 @@
 //! Text files to token shards.
 
 mod journal;
+mod lock;
 mod options;
 mod reader;
 mod side;
@@ -11,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::prepare::journal::{JOURNAL, Journal};
+use crate::prepare::journal::Journal;
+pub(crate) use crate::prepare::journal::{JOURNAL, SETS};
 pub use crate::prepare::options::{PrepareOptions, Prepared};
 use crate::prepare::reader::Reader;
 use crate::prepare::side::{Side, Sides};
@@ -43,7 +45,7 @@ type Items = Vec<(Side, Result<Document, DataError>)>;
 ///
 /// # Errors
 /// [`DataError::Prepare`] if `out` holds something else, was finished already or was begun with other inputs, or if an input
-/// lies in `out/train` or `out/valid`;
+/// lies in `out/train` or `out/valid`, or if another process is writing to `out`;
 /// [`DataError::Interrupted`] if `progress` says so; those of reading and encoding unless [`PrepareOptions::skip_bad`].
 pub fn prepare(
     inputs: &[PathBuf],
@@ -55,6 +57,9 @@ pub fn prepare(
     options.validate()?;
     let sides = Sides::new(inputs, options)?;
     let end_of_text = tokenizer.end_of_text()?;
+    // Before the lock, which would be one file more in a folder of something else.
+    Journal::refuse_folder(out, options.overwrite)?;
+    let _lock = lock::lock(out)?;
     let mut journal = Journal::open(out, Journal::new(&sides, tokenizer, options)?, options.overwrite)?;
     let vocabulary = tokenizer.vocab_size();
     let [mut train, mut valid] = [

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::DataError;
+use crate::prepare::{JOURNAL, SETS};
 use crate::shard::Shard;
 
 /// The file beside the shards of a set.
@@ -60,10 +61,11 @@ impl ShardSet {
     /// and modded-nanogpt), for a model of `vocabulary` tokens. Every token is looked at.
     ///
     /// # Errors
-    /// [`DataError::Shard`] for a wrong header, a length that does not fit it, or a token beyond the vocabulary;
+    /// [`DataError::Shard`] for a set that a preparation has not finished, a wrong header, a length that does not fit it, or a token beyond the vocabulary;
     /// [`DataError::Io`].
     pub fn open(dir: impl AsRef<Path>, vocabulary: usize) -> Result<Self, DataError> {
         let dir = dir.as_ref();
+        refuse_unfinished(dir)?;
         let info = read_info(dir)?;
         let paths = match &info {
             Some(info) => info.shards.iter().map(|shard| dir.join(&shard.file)).collect(),
@@ -139,6 +141,30 @@ pub(crate) fn read_info(dir: &Path) -> Result<Option<ShardsInfo>, DataError> {
         }
     }
     Ok(Some(info))
+}
+
+/// Refuses a set that is being written, or was not written to its end: some of the text would be missing.
+fn refuse_unfinished(dir: &Path) -> Result<(), DataError> {
+    let io_error = |source| DataError::Io { path: dir.into(), source };
+    let whole = dir.canonicalize().map_err(io_error)?;
+    let mut signs = Vec::new();
+    if whole.file_name().is_some_and(|name| SETS.iter().any(|set| *set == name)) {
+        signs.extend(whole.parent().map(|out| out.join(JOURNAL)).filter(|journal| journal.exists()));
+    }
+    for entry in fs::read_dir(&whole).map_err(io_error)? {
+        let path = entry.map_err(io_error)?.path();
+        signs.extend(Some(path).filter(|path| path.extension().is_some_and(|extension| extension == "partial")));
+    }
+    match signs.first() {
+        None => Ok(()),
+        Some(sign) => {
+            let reason = format!(
+                "this set is not finished, as {} is there; call contextlm prepare again, which goes on",
+                sign.display()
+            );
+            Err(DataError::Shard { path: dir.into(), reason })
+        }
+    }
 }
 
 fn bin_files(dir: &Path) -> Result<Vec<PathBuf>, DataError> {

@@ -96,6 +96,35 @@ fn what_is_wrong_is_named_with_its_row() {
 }
 
 #[test]
+fn a_codec_that_is_not_read_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.parquet");
+    write(&path, &[Some("one"), Some("two"), Some("three")], Compression::SNAPPY);
+    // Field 4 of a column's metadata, SNAPPY as a zigzag i32, and the head of field 5: to BROTLI.
+    let mut bytes = fs::read(&path).unwrap();
+    let places: Vec<_> = (0..bytes.len() - 2).filter(|&at| bytes[at..at + 3] == [0x15, 2, 0x16]).collect();
+    assert_eq!(places.len(), 6, "three groups of two columns");
+    places.iter().for_each(|at| bytes[at + 1] = 8);
+    fs::write(&path, bytes).unwrap();
+    let found = read(path);
+    assert!(matches!(found[..], [Err(DataError::Codec { codec: "BROTLI", .. })]), "{found:?}");
+}
+
+#[test]
+fn a_page_that_says_it_is_too_large_is_refused_before_it_is_unpacked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.parquet");
+    let text = "text ".repeat(20_000);
+    write(&path, &[Some(&text)], Compression::ZSTD(ZstdLevel::default()));
+    let read = |most| ParquetFile::open_limited(&path, "text", most).unwrap().next_row(1 << 30).map(Option::unwrap);
+    // Of the 100,000 bytes a few hundred are in the file.
+    assert!(fs::metadata(&path).unwrap().len() < 2000);
+    let error = read(99_000).unwrap_err().to_string();
+    assert!(error.contains("no more than 99000 are read at once"), "{error}");
+    assert_eq!(read(101_000).unwrap().text, text);
+}
+
+#[test]
 fn no_damage_panics() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.parquet");

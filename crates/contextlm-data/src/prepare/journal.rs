@@ -6,6 +6,7 @@ use std::time::UNIX_EPOCH;
 use serde::{Deserialize, Serialize};
 
 use super::PrepareOptions;
+use super::lock::LOCK;
 use super::options::Fingerprint;
 use super::reader::Position;
 use super::side::{Side, Sides};
@@ -14,10 +15,10 @@ use crate::shard_set::SHARDS_JSON;
 use crate::{DataError, Tokenizer};
 
 /// The file that says how far a preparation is.
-pub(super) const JOURNAL: &str = "prepare.json";
+pub(crate) const JOURNAL: &str = "prepare.json";
 
 /// The folders of its sets.
-const SETS: [&str; 2] = ["train", "valid"];
+pub(crate) const SETS: [&str; 2] = ["train", "valid"];
 
 /// What a preparation is made of, and how far it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,7 +66,6 @@ impl Journal {
     /// The journal in `out`, if it is of the same work, else the new one, for which `out` must have no files.
     pub(super) fn open(out: &Path, new: Self, overwrite: bool) -> Result<Self, DataError> {
         let refused = |reason: &str| DataError::Prepare { path: out.into(), reason: reason.into() };
-        let io_error = |source| DataError::Io { path: out.into(), source };
         let path = out.join(JOURNAL);
         new.refuse_own_inputs(out)?;
         if !overwrite && path.exists() {
@@ -90,19 +90,31 @@ impl Journal {
             }
             return Ok(old);
         }
-        if !overwrite && out.join("train").join(SHARDS_JSON).exists() {
-            return Err(refused("has been prepared already; overwrite it, or write elsewhere"));
-        }
-        if !overwrite && out.exists() && fs::read_dir(out).map_err(io_error)?.next().is_some() {
-            return Err(refused("is not empty; overwrite it, or write elsewhere"));
-        }
-        fs::create_dir_all(out).map_err(io_error)?;
+        Self::refuse_folder(out, overwrite)?;
         // Before anything is removed: what is left of the old shards is then no whole set.
         new.write(out)?;
         if overwrite {
             remove_shards(out)?;
         }
         Ok(new)
+    }
+
+    /// Refuses a folder with something else in it, unless that may be overwritten.
+    pub(super) fn refuse_folder(out: &Path, overwrite: bool) -> Result<(), DataError> {
+        if overwrite || !out.exists() || out.join(JOURNAL).exists() {
+            return Ok(());
+        }
+        let refused = |reason: &str| Err(DataError::Prepare { path: out.into(), reason: reason.into() });
+        if out.join("train").join(SHARDS_JSON).exists() {
+            return refused("has been prepared already; overwrite it, or write elsewhere");
+        }
+        let io_error = |source| DataError::Io { path: out.into(), source };
+        for entry in fs::read_dir(out).map_err(io_error)? {
+            if entry.map_err(io_error)?.file_name() != LOCK {
+                return refused("is not empty; overwrite it, or write elsewhere");
+            }
+        }
+        Ok(())
     }
 
     /// Refuses inputs that lie where shards are written, and removed.

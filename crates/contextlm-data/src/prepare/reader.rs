@@ -15,6 +15,10 @@ const FILES_AT_ONCE: usize = 4;
 /// Documents are handed over once they have this many bytes.
 const PIECE_BYTES: usize = 512 << 10;
 
+/// What an error counts beside texts, and what a document does beside its own.
+const ERROR_BYTES: usize = 256;
+const DOCUMENT_BYTES: usize = 64;
+
 /// How far the documents were taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Position {
@@ -122,7 +126,36 @@ fn read(path: PathBuf, side: Side, skip: u64, sides: &Sides, options: &ReadOptio
     }
 }
 
-/// What is no text counts too, so that a batch ends.
+/// About the memory of an item: what is no text counts too, a path and a reason, so that a batch of bad lines ends.
 fn size(item: &Result<crate::Document, crate::DataError>) -> usize {
-    1 + item.as_ref().map_or(0, |document| document.text.len())
+    item.as_ref().map_or(ERROR_BYTES, |document| DOCUMENT_BYTES + document.text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, thread};
+
+    use super::*;
+
+    #[test]
+    fn bad_lines_are_handed_over_before_they_fill_the_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.jsonl");
+        fs::write(&path, "{}\n".repeat(50_000)).unwrap();
+        let options = PrepareOptions::default();
+        let sides = Sides::new(&[path], &options).unwrap();
+        thread::scope(|scope| {
+            let mut reader = Reader::new(scope, &sides, &options, Position::default());
+            let mut batches = Vec::new();
+            loop {
+                match reader.batch(1 << 20).len() {
+                    0 => break,
+                    items => batches.push(items),
+                }
+            }
+            assert_eq!(batches.iter().sum::<usize>(), 50_000);
+            let most = ((1 << 20) + PIECE_BYTES) / ERROR_BYTES + 1;
+            assert!(batches.iter().all(|items| *items <= most), "{batches:?}");
+        });
+    }
 }

@@ -152,6 +152,37 @@ fn other_inputs_and_other_folders_are_refused() {
 }
 
 #[test]
+fn one_process_writes_and_nobody_reads_before_it_is_through() {
+    let folder = tempfile::tempdir().unwrap();
+    let (inputs, tokenizer, out) = (corpus(folder.path(), 100), tokenizer(), folder.path().join("out"));
+    let overwrite = PrepareOptions { overwrite: true, ..options() };
+    let mut asked = 0;
+    let second = |_: &Counts| {
+        asked += 1;
+        let error = prepare(&inputs, &tokenizer, &out, &overwrite, |_| true).unwrap_err().to_string();
+        assert!(error.contains("another process"), "{error}");
+        false
+    };
+    assert!(matches!(prepare(&inputs, &tokenizer, &out, &options(), second), Err(DataError::Interrupted { .. })));
+    assert_eq!(asked, 1);
+
+    let open = || ShardSet::open(out.join("train"), 300).map_err(|error| error.to_string());
+    let error = open().unwrap_err();
+    assert!(error.contains("not finished") && error.contains("prepare.json"), "{error}");
+    // Without the journal a shard that is begun tells.
+    let journal = fs::read(out.join(JOURNAL)).unwrap();
+    fs::remove_file(out.join(JOURNAL)).unwrap();
+    let error = open().unwrap_err();
+    assert!(error.contains("not finished") && error.contains("bin.partial"), "{error}");
+    fs::write(out.join(JOURNAL), journal).unwrap();
+    prepare(&inputs, &tokenizer, &out, &options(), |_| true).unwrap();
+    open().unwrap();
+    // A folder of something else gets no lock.
+    assert!(prepare(&inputs, &tokenizer, &inputs[0], &options(), |_| true).is_err());
+    assert!(!inputs[0].join("prepare.lock").exists());
+}
+
+#[test]
 fn overwriting_removes_shards_and_no_inputs() {
     let folder = tempfile::tempdir().unwrap();
     let (inputs, tokenizer, out) = (corpus(folder.path(), 10), tokenizer(), folder.path().join("out"));
