@@ -184,10 +184,10 @@ fn a_report_is_one_page_that_needs_nothing_else() {
         // Rise, rise by place, cosines, probes; scale; two predictor blocks with two heads and their mean; one decoder block.
         assert_eq!(page.matches("<svg").count(), 4 + 1 + 6 + 1, "{fusion:?}");
         let shown = found.to_string();
-        assert!(shown.contains("A swap shows reliance, not gain") && shown.contains("another text's"), "{shown}");
+        assert!(shown.contains("A swap shows reliance, not gain") && shown.contains("a distant window's"), "{shown}");
         let json = serde_json::to_value(&found).unwrap();
         assert_eq!(json["note"], "a swap shows reliance, not gain");
-        assert_eq!(json["replaced"][2]["by"], "other_text");
+        assert_eq!(json["replaced"][2]["by"], "other");
         assert_eq!(json["probe"]["places"].as_array().unwrap().len(), 3);
     }
 }

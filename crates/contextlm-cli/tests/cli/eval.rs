@@ -270,7 +270,10 @@ fn what_is_wrong_with_a_task_or_its_data_is_named_with_its_line() {
     let long = format!(r#"{{"context": "{}", "choices": [" b"], "gold": 0}}"#, "é a ".repeat(97));
     own("t.jsonl", &format!("{good}\n{long}\n"));
     let error = run(text(&task), &["--no-truncate"]);
-    assert!(error.contains("t.jsonl, line 2: context 0 is too long") && error.contains("the window is 96"), "{error}");
+    assert!(
+        error.contains("t.jsonl, line 2: choice 0 and its context are too long") && error.contains("the window is 96"),
+        "{error}"
+    );
     assert!(run(text(&task), &["--shots", "2"]).contains("shots = 2: t has 1 to show"));
     let twice = format!("{0},{0}", text(&task));
     assert!(run(&twice, &[]).contains("there are two of the name t"));

@@ -208,13 +208,13 @@ fn a_checkpoint_is_a_model_directory() {
     assert_eq!(loaded.config.to_json(), model().to_json());
 }
 
-/// In rows of one chunk no context is predicted, so the predictor has no gradient and the optimizer no state of it.
+/// In rows shorter than a chunk no context is predicted, so the predictor has no gradient and the optimizer no state of it.
 #[test]
 fn parameters_without_a_gradient_do_not_make_a_checkpoint_damaged() {
     let temporary = tempfile::tempdir().unwrap();
     let folder = CheckpointFolder::new(temporary.path());
     let short = |trainer: &mut Trainer<AnyBackbone>| {
-        let batches = Batches::new(vec![1, 2, 3, 4, 5, 6, 7], 2, 1, 1).unwrap();
+        let batches = Batches::new(vec![1, 2, 3, 4, 5, 6, 7], 1, 1, 1).unwrap();
         let step = trainer.progress().step;
         trainer.step(&batches.batch(step as u64).unwrap()).unwrap().loss
     };
