@@ -187,7 +187,7 @@ fn a_report_is_one_page_that_needs_nothing_else() {
         assert!(shown.contains("A swap shows reliance, not gain") && shown.contains("a distant window's"), "{shown}");
         let json = serde_json::to_value(&found).unwrap();
         assert_eq!(json["note"], "a swap shows reliance, not gain");
-        assert_eq!(json["replaced"][2]["by"], "other");
+        assert_eq!(json["replaced"][2]["by"], "other_text");
         assert_eq!(json["probe"]["places"].as_array().unwrap().len(), 3);
     }
 }
