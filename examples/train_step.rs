@@ -10,6 +10,7 @@ use std::time::Instant;
 use clap::Parser;
 use contextlm_core::{BackboneConfig, ContextLmConfig, Gpt2Config};
 use contextlm_data::Batches;
+use contextlm_examples::StepShape;
 use contextlm_train::{TrainConfig, Trainer};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -18,20 +19,8 @@ use serde_json::json;
 /// Times training steps: forward, backward, clipping and AdamW.
 #[derive(Parser)]
 struct Args {
-    #[arg(long, default_value_t = 512)]
-    width: usize,
-    #[arg(long, default_value_t = 6)]
-    layers: usize,
-    #[arg(long, default_value_t = 8)]
-    heads: usize,
-    #[arg(long, default_value_t = 8192)]
-    vocabulary: usize,
-    /// Sequences in a batch
-    #[arg(long, default_value_t = 4)]
-    rows: usize,
-    /// Tokens in a sequence
-    #[arg(long, default_value_t = 256)]
-    length: usize,
+    #[command(flatten)]
+    shape: StepShape,
     /// Steps that are timed
     #[arg(long, default_value_t = 5)]
     steps: usize,
@@ -60,15 +49,16 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
+    let StepShape { width, layers, heads, vocabulary, rows, length } = args.shape;
     let empty = contextlm_examples::anonymous_bytes();
     let device = contextlm_device::device(&args.device)?.autodiff();
     let device = if args.gradient_checkpointing { device.gradient_checkpointing() } else { device };
     let plain = ContextLmConfig::new(BackboneConfig::Gpt2(Gpt2Config {
-        vocab_size: args.vocabulary,
-        n_positions: args.length,
-        n_embd: args.width,
-        n_layer: args.layers,
-        n_head: args.heads,
+        vocab_size: vocabulary,
+        n_positions: length,
+        n_embd: width,
+        n_layer: layers,
+        n_head: heads,
         resid_pdrop: 0.0,
         embd_pdrop: 0.0,
         attn_pdrop: 0.0,
@@ -80,10 +70,10 @@ fn run() -> Result<(), Box<dyn Error>> {
     let parameters = model.parameters().total;
 
     let mut rng = ChaCha8Rng::seed_from_u64(0);
-    let vocabulary = args.vocabulary.max(1) as u64;
-    let count = 8 * args.rows * args.length + 1;
+    let vocabulary = vocabulary.max(1) as u64;
+    let count = 8 * rows * length + 1;
     let tokens: Arc<[u32]> = (0..count).map(|_| (rng.next_u64() % vocabulary) as u32).collect();
-    let batches = Batches::new(tokens, args.length, args.rows, 0)?;
+    let batches = Batches::new(tokens, length, rows, 0)?;
 
     let steps = args.warmup + args.steps;
     let mut trainer = Trainer::new(model, TrainConfig { steps, ..TrainConfig::default() })?;
@@ -106,7 +96,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     let above = |bytes: u64| bytes.saturating_sub(empty);
     let peak = above(memory.map_or(0, contextlm_examples::PeakMemory::end));
     let at_rest = above(contextlm_examples::anonymous_bytes());
-    let tokens_per_step = args.rows * args.length;
+    let tokens_per_step = rows * length;
     if args.json {
         let all = json!({
             "seconds_per_step": seconds, "parameters": parameters, "tokens_per_step": tokens_per_step, "loss": loss,
