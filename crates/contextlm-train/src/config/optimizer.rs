@@ -99,3 +99,23 @@ impl OptimizerConfig {
         at_least_0("optimizer.grad_clip", self.grad_clip)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_out_of_range_is_named() {
+        let config = OptimizerConfig::default();
+        config.validate().unwrap();
+        for (wrong, part) in [
+            (OptimizerConfig { betas: (0.9, 1.0), ..config }, "optimizer.betas = 1"),
+            (OptimizerConfig { momentum: 1.0, ..config }, "optimizer.momentum = 1: must be at least 0 and below 1"),
+            (OptimizerConfig { ns_steps: 100, ..config }, "optimizer.ns_steps = 100: must be from 1 to 99"),
+            (OptimizerConfig { lr: f64::NAN, ..config }, "optimizer.lr = NaN"),
+        ] {
+            let message = wrong.validate().unwrap_err().to_string();
+            assert!(message.contains(part), "{message}");
+        }
+    }
+}

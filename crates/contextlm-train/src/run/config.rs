@@ -89,6 +89,21 @@ impl RunConfig {
         toml::to_string(self).map_err(|error| TrainError::config("config", "", &error.to_string()))
     }
 
+    /// The settings of a `config.toml` that the result depends on: all but where a run is kept, what is told of it, and where
+    /// it is computed. A key that an earlier version did not write has its default.
+    pub(crate) fn decisive(text: &str) -> Value {
+        let filled = Self::from_toml(text, &[]).ok().and_then(|config| config.to_toml().ok());
+        let mut settings = toml::from_str(filled.as_deref().unwrap_or(text)).unwrap_or(Value::Null);
+        if let Value::Object(tables) = &mut settings {
+            tables.remove("checkpoint");
+            tables.remove("log");
+            if let Some(train) = tables.get_mut("train").and_then(Value::as_object_mut) {
+                train.remove("device");
+            }
+        }
+        settings
+    }
+
     /// The runs that this config asks for: itself, or one for each of `train.seeds`, in `checkpoint.dir/seed-N`.
     ///
     /// # Errors

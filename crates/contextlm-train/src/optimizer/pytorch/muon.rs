@@ -64,9 +64,6 @@ fn steps_are_those_of_pytorch() {
     for case in &fixture.cases {
         let mut options = case.options.clone();
         options["name"] = "muon".into();
-        for key in ["bf16", "f32"] {
-            options.as_object_mut().unwrap().remove(key);
-        }
         let config: OptimizerConfig = serde_json::from_value(options).unwrap();
         let matrix = |of: &Matrices, name: &str, device: &Device| tensor(&of[name], fixture.shapes[name], device);
         let names: Vec<_> = fixture.shapes.keys().collect();
