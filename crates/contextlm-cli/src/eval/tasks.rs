@@ -5,10 +5,11 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use contextlm_core::Backbone;
 use contextlm_eval::results::{RunInfo, results_json, samples_jsonl, sanitized};
-use contextlm_eval::task::{Task, TaskData, builtin};
+use contextlm_eval::task::{Origin, Place, Task, TaskData, builtin};
 use contextlm_eval::{
     Answers, Cache, Encoder, EvaluateOptions, compare, comparison_json, comparison_table, evaluate, results_table,
 };
+use contextlm_weights::hub::HubOptions;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -26,9 +27,9 @@ pub(crate) struct Args {
     /// Names of tasks, or paths of task files (.toml), separated by commas
     #[arg(long, required = true, value_delimiter = ',')]
     tasks: Vec<String>,
-    /// Folder with the data of the tasks, or with folders of them
+    /// Folder with the data of the tasks, or with folders of them. What is not there comes from the Hugging Face hub
     #[arg(long)]
-    data: PathBuf,
+    data: Option<PathBuf>,
     /// Asks only the first N examples, of each group where a task has groups
     #[arg(long)]
     limit: Option<usize>,
@@ -103,14 +104,20 @@ pub(crate) fn run(args: &Args) -> Outcome {
 }
 
 fn tasks(args: &Args) -> Result<Vec<(Task, TaskData)>, Box<dyn Error>> {
-    let _busy = Busy::new("reading the tasks");
+    let place = args.data.as_ref().map_or(Place::default(), Place::from).or_hub(HubOptions::from_env());
     let mut tasks: Vec<(Task, TaskData)> = Vec::new();
     for name in &args.tasks {
         let task = Task::find(name)?;
         if tasks.iter().any(|(other, _)| other.name == task.name) {
             return Err(format!("--tasks {name}: there are two of the name {}", task.name).into());
         }
-        let data = TaskData::read(&task, &args.data, args.limit, args.shots)?;
+        let located = place.locate(&task)?;
+        if let Origin::Hub { dataset, commit, offline } = &located.origin {
+            let from = offline.as_ref().map_or(String::new(), |reason| format!(", from the cache: {reason}"));
+            eprintln!("{}: {dataset}@{commit}{from}", task.name);
+        }
+        let _busy = Busy::new(format!("reading {}", task.name));
+        let data = TaskData::read_located(&task, &located, args.limit, args.shots)?;
         tasks.push((task, data));
     }
     Ok(tasks)
