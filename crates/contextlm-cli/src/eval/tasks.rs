@@ -1,6 +1,6 @@
 use std::error::Error;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use contextlm_core::Backbone;
@@ -13,7 +13,8 @@ use contextlm_weights::hub::HubOptions;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use crate::dtype::Dtype;
+use super::input::write_output;
+use crate::compute::Compute;
 use crate::output::{Busy, Outcome, Report};
 use crate::{interrupt, model};
 
@@ -56,12 +57,8 @@ pub(crate) struct Args {
     /// Tokens of a batch, the longest input for every request; results do not depend on it
     #[arg(long, default_value_t = EvaluateOptions::default().batch_tokens)]
     batch_tokens: usize,
-    /// Where to compute: cpu, wgpu, cuda:0, libtorch, as far as they are built in
-    #[arg(long, default_value = "cpu")]
-    device: String,
-    /// Type of the parameters in memory, and of the matrix products
-    #[arg(long, value_enum, default_value_t = Dtype::F32)]
-    dtype: Dtype,
+    #[command(flatten)]
+    compute: Compute,
 }
 
 /// What one model did.
@@ -97,7 +94,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     }
     let comparison = comparison_json(&first.name, &compared);
     if let Some(out) = &args.out {
-        write(&out.join("comparison.json"), &format!("{comparison:#}\n"))?;
+        write_output(&out.join("comparison.json"), &format!("{comparison:#}\n"))?;
     }
     let models: Vec<&Value> = runs.iter().map(|run| &run.json).collect();
     Ok(Report { text, json: json!({ "models": models, "comparison": comparison }) })
@@ -124,19 +121,19 @@ fn tasks(args: &Args) -> Result<Vec<(Task, TaskData)>, Box<dyn Error>> {
 }
 
 fn of_model(args: &Args, name: &str, tasks: &[(Task, TaskData)]) -> Result<Run, Box<dyn Error>> {
-    let device = contextlm_device::device(&args.device)?;
+    let device = args.compute.device()?;
     let found = model::directory(name)?;
     let encoder = Encoder::from_dir(&found.dir, args.add_special_tokens)?;
-    let loaded = model::load(&found.dir, &device, args.dtype)?;
+    let loaded = args.compute.load(&found.dir, &device)?;
     let name = model::named(&found).as_str().unwrap_or(name).to_owned();
     let dir = args.out.as_ref().map(|out| out.join(sanitized(&name)));
-    let dtype = args.dtype.name();
+    let dtype = args.compute.dtype.name();
     let mut cache = match &dir {
         None => None,
         Some(dir) => {
             fs::create_dir_all(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
             let _busy = Busy::new("reading the cache");
-            let settings = format!("{dtype} {}", args.device);
+            let settings = format!("{dtype} {}", args.compute.device);
             Some(Cache::open(&dir.join("cache.jsonl"), &found.dir, &settings)?)
         }
     };
@@ -158,7 +155,7 @@ fn of_model(args: &Args, name: &str, tasks: &[(Task, TaskData)]) -> Result<Run, 
         model: name.clone(),
         parameters: loaded.model.parameters().total,
         dtype: dtype.into(),
-        device: args.device.clone(),
+        device: args.compute.device.clone(),
         batch_tokens: args.batch_tokens,
         window: args.window.unwrap_or_else(|| loaded.model.backbone.spec().max_positions),
         end_of_text: encoder.end_of_text(),
@@ -170,18 +167,11 @@ fn of_model(args: &Args, name: &str, tasks: &[(Task, TaskData)]) -> Result<Run, 
     let json = results_json(&answers, &info);
     if let Some(dir) = &dir {
         for answers in &answers {
-            write(&dir.join(format!("samples_{}.jsonl", answers.task.name)), &samples_jsonl(answers))?;
+            write_output(&dir.join(format!("samples_{}.jsonl", answers.task.name)), &samples_jsonl(answers))?;
         }
-        write(&dir.join("results.json"), &format!("{json:#}\n"))?;
+        write_output(&dir.join("results.json"), &format!("{json:#}\n"))?;
     }
     Ok(Run { name, answers, json })
-}
-
-/// Writes a file whole: to another name first.
-fn write(path: &Path, text: &str) -> Result<(), Box<dyn Error>> {
-    let part = path.with_extension("part");
-    let written = fs::write(&part, text).and_then(|()| fs::rename(&part, path));
-    Ok(written.map_err(|error| format!("{}: {error}", path.display()))?)
 }
 
 /// For the end of the help.
