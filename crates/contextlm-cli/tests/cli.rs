@@ -5,6 +5,8 @@
 mod broken;
 #[path = "cli/hub.rs"]
 mod hub;
+#[path = "../../contextlm-weights/tests/common/hub_server.rs"]
+mod hub_server;
 #[cfg(unix)]
 #[path = "cli/preparing.rs"]
 mod preparing;
@@ -24,6 +26,8 @@ use serde_json::{Value, json};
 mod contexts;
 #[path = "cli/eval.rs"]
 mod eval;
+#[path = "cli/hub_tasks.rs"]
+mod hub_tasks;
 
 fn contextlm(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_contextlm")).args(args).output().unwrap()

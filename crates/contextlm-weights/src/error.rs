@@ -39,6 +39,16 @@ pub enum WeightsError {
         /// Why not.
         reason: String,
     },
+    /// Files of a data set of the Hugging Face hub cannot be had.
+    #[error("data set {dataset}: {reason} ({endpoint})")]
+    Dataset {
+        /// `org/name@revision`.
+        dataset: String,
+        /// The hub's address.
+        endpoint: String,
+        /// Why not.
+        reason: String,
+    },
     /// The tensors in the files are not those of the model.
     #[error("{path}: the tensors are not those of the model: {}", list(problems))]
     Tensors {

@@ -13,7 +13,7 @@ use crate::{fixture, text};
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 /// A call in which only these of the hub's variables are set.
-fn contextlm(args: &[&str], env: &[(&str, &str)]) -> Output {
+pub(crate) fn contextlm(args: &[&str], env: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_contextlm"));
     for name in ["HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_TOKEN", "HF_ENDPOINT", "HF_HOME"] {
         command.env_remove(name);
@@ -21,7 +21,7 @@ fn contextlm(args: &[&str], env: &[(&str, &str)]) -> Output {
     command.args(args).envs(env.iter().copied()).output().unwrap()
 }
 
-fn said(bytes: Vec<u8>) -> String {
+pub(crate) fn said(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
