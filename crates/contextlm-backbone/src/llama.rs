@@ -65,7 +65,8 @@ pub struct LlamaConfig {
     pub num_hidden_layers: usize,
     /// Query heads.
     pub num_attention_heads: usize,
-    /// Key and value heads; divides `num_attention_heads`, and is as many if not given.
+    /// Key and value heads; divides `num_attention_heads`, and is as many if null. Written as null too: where the key is
+    /// missing, Mistral and Qwen2 have numbers of their own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub num_key_value_heads: Option<usize>,
     /// Width of a head; `hidden_size / num_attention_heads` if not given.

@@ -41,6 +41,8 @@ pub(crate) fn run(args: &Args, as_json: bool) -> Outcome {
     let mut options = args.options.read(&spec)?;
     // The model's vocabulary may be padded beyond the tokenizer's.
     options.sampling.vocabulary = Some(tokenizer.vocab_size());
+    // And the tokenizer's may have holes.
+    options.sampling.logit_bias.extend(tokenizer.ids_without_token().map(|id| (id, f32::NEG_INFINITY)));
     if !args.options.ignore_end {
         options.stop_tokens = ends::end_of_text(&found.dir, &tokenizer)?;
     }

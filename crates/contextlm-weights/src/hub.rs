@@ -6,6 +6,7 @@ mod model;
 mod name;
 mod options;
 mod remote;
+mod transfer;
 mod wait;
 
 use std::path::{Path, PathBuf};

@@ -60,5 +60,5 @@ mod values;
 pub use error::{Problem, WeightsError};
 pub use float_type::FloatType;
 pub use key_map::KeyMap;
-pub use load::{LoadOptions, Loaded, load, load_into, load_with};
+pub use load::{LoadOptions, Loaded, load, load_into, load_with, read_config};
 pub use save::{ModelCard, SaveOptions, save, save_tensors};

@@ -5,7 +5,7 @@ mod common;
 #[path = "common/hub_server.rs"]
 mod hub_server;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
@@ -68,6 +68,29 @@ fn a_model_is_fetched_once_and_nothing_else_is() {
     }
     assert_eq!(server.asked().len(), asked.len() + 1);
     assert!(find("org/name@other", &offline).unwrap_err().to_string().contains("HF_HUB_OFFLINE"));
+}
+
+#[test]
+fn the_token_is_for_the_hub_alone() {
+    for sized in [true, false] {
+        let (server, other) = (Server::new(repository()), Server::new(repository()));
+        // By another name, as large files are; the hub's own paths lead on within the hub.
+        let elsewhere = other.options.endpoint.replace("127.0.0.1", "localhost");
+        server.hub.lock().unwrap().elsewhere = Some((elsewhere, sized));
+        let found = find("org/name", &server.options).unwrap();
+        assert_eq!(values(&found.dir), values(&fixture("gpt2")));
+        let tokens = |server: &Server| -> BTreeSet<String> {
+            server.hub.lock().unwrap().log.iter().map(|(.., token)| token.clone()).collect()
+        };
+        assert_eq!(tokens(&server), BTreeSet::from(["Bearer secret".to_string()]));
+        assert_eq!(tokens(&other), BTreeSet::from([String::new()]));
+
+        let server = Server::new(repository());
+        server.hub.lock().unwrap().elsewhere = Some(("/moved".into(), sized));
+        let found = find("org/name", &server.options).unwrap();
+        assert_eq!(values(&found.dir), values(&fixture("gpt2")));
+        assert_eq!(tokens(&server), BTreeSet::from(["Bearer secret".to_string()]));
+    }
 }
 
 #[test]

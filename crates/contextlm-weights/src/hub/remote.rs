@@ -1,5 +1,4 @@
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use hf_hub::api::RepoInfo;
 use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
@@ -82,7 +81,7 @@ impl Remote<'_> {
 
     /// Its files, where its revision is a commit.
     pub fn files(&self) -> Result<Files<'_>, String> {
-        let repo = Arc::new(self.api().map_err(|error| error.to_string())?);
+        let repo = self.api().map_err(|error| error.to_string())?;
         Ok(Files { repo, remote: self })
     }
 
@@ -97,7 +96,6 @@ impl Remote<'_> {
         let api = ApiBuilder::from_cache(Cache::new(self.options.cache.clone()))
             .with_endpoint(self.options.endpoint.clone())
             .with_token(self.options.token.clone())
-            .with_progress(self.options.progress)
             .build()?;
         Ok(api.repo(self.repo()))
     }

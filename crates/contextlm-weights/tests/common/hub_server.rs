@@ -20,6 +20,8 @@ pub struct Hub {
     pub broken: Option<(String, usize, usize)>,
     /// Whether what breaks off is never closed.
     pub silent: bool,
+    /// Files are elsewhere: what stands before their path in an answer that leads there, and whether it says how large they are.
+    pub elsewhere: Option<(String, bool)>,
     /// What was asked for: path, range, token.
     pub log: Vec<(String, String, String)>,
 }
@@ -71,6 +73,8 @@ fn answer(mut stream: TcpStream, hub: &Mutex<Hub>) {
         let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n{more}\r\n");
         let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
     };
+    let moved = path.strip_prefix("/moved");
+    let path = moved.unwrap_or(&path);
     let after = |prefixes: [&str; 2]| prefixes.iter().find_map(|prefix| path.strip_prefix(prefix));
     let files = format!("org/name/resolve/{COMMIT}/");
     if let Some(rest) = after(["/api/models/org/name/revision/", "/api/datasets/org/name/revision/"]) {
@@ -90,6 +94,12 @@ fn answer(mut stream: TcpStream, hub: &Mutex<Hub>) {
             return send("416 Range Not Satisfiable", "", 0, b"");
         }
         let tag = hub.tag.clone().unwrap_or(format!("tag-of-{}", name.replace(['.', '/'], "-")));
+        if let (Some((place, sized)), None) = (&hub.elsewhere, moved) {
+            let size = if *sized { format!("X-Linked-Size: {}\r\n", bytes.len()) } else { String::new() };
+            let more =
+                format!("Location: {place}{path}\r\nX-Linked-Etag: \"{tag}\"\r\nX-Repo-Commit: {COMMIT}\r\n{size}");
+            return send("302 Found", &more, 0, b"");
+        }
         let (last, all) = (to - 1, bytes.len());
         let more =
             format!("ETag: \"{tag}\"\r\nX-Repo-Commit: {COMMIT}\r\nContent-Range: bytes {from}-{last}/{all}\r\n");
