@@ -26,7 +26,8 @@ pub struct Hub {
 
 pub struct Server {
     pub hub: Arc<Mutex<Hub>>,
-    pub cache: tempfile::TempDir,
+    /// Removed with it.
+    _cache: tempfile::TempDir,
     pub options: HubOptions,
 }
 
@@ -47,7 +48,7 @@ impl Server {
                 std::thread::spawn(move || answer(stream.unwrap(), &hub));
             }
         });
-        Self { hub, cache, options }
+        Self { hub, _cache: cache, options }
     }
 
     /// The paths that were asked for.
