@@ -18,7 +18,7 @@ use hub_server::{COMMIT, Server};
 use safetensors::Dtype;
 
 /// Why a model cannot be had.
-fn error(server: &Server, name: &str) -> String {
+fn refused(server: &Server, name: &str) -> String {
     let error = find(name, &server.options).unwrap_err();
     assert!(matches!(error, WeightsError::Hub { .. }), "{error:?}");
     error.to_string()
@@ -47,7 +47,7 @@ fn a_model_is_fetched_once_and_nothing_else_is() {
     let found = find("org/name", &server.options).unwrap();
     assert_eq!(found.model.unwrap().to_string(), format!("org/name@{COMMIT}"));
     assert_eq!(found.offline, None);
-    assert!(found.dir.starts_with(server.cache.path()));
+    assert!(found.dir.starts_with(&server.options.cache));
     load(&found.dir, &cpu()).unwrap();
     assert_eq!(values(&found.dir), values(&fixture("gpt2")));
     let asked = server.asked();
@@ -97,7 +97,7 @@ fn the_token_is_for_the_hub_alone() {
 fn a_download_that_broke_off_goes_on_where_it_was() {
     let server = Server::new(repository());
     server.hub.lock().unwrap().broken = Some(("model.safetensors".into(), 1000, 1));
-    assert!(error(&server, "org/name").contains("model.safetensors"));
+    assert!(refused(&server, "org/name").contains("model.safetensors"));
     let mut offline = server.options.clone();
     offline.offline = true;
     assert!(find("org/name", &offline).is_err(), "not whole yet");
@@ -163,18 +163,18 @@ fn shards_are_fetched_as_the_index_says() {
 #[test]
 fn what_the_hub_refuses_is_said() {
     let server = Server::new(repository());
-    let error = error(&server, "org/other");
+    let error = refused(&server, "org/other");
     for part in ["org/other@main", "404", &server.options.endpoint, "path of its directory"] {
         assert!(error.contains(part), "{part:?} should be in: {error}");
     }
     let mut files = repository();
     files.remove("model.safetensors");
-    assert!(error(&Server::new(files), "org/name").contains("pickle"));
+    assert!(refused(&Server::new(files), "org/name").contains("pickle"));
     // Tags become names of files.
     let server = Server::new(repository());
     server.hub.lock().unwrap().tag = Some("../../../escaped".into());
-    assert!(error(&server, "org/name").contains("escaped"));
-    assert!(!server.cache.path().join("escaped").exists());
+    assert!(refused(&server, "org/name").contains("escaped"));
+    assert!(!server.options.cache.with_file_name("escaped").exists());
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn files_of_a_data_set_are_fetched_once_and_nothing_else_is() {
     let texts: Vec<String> = found.paths.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
     assert_eq!(texts, ["of data/test.jsonl", "of a/b.parquet"]);
     assert_eq!((found.dataset.to_string(), &found.offline), (format!("org/name@{COMMIT}"), &None));
-    assert!(found.paths[0].starts_with(server.cache.path().join("hub/datasets--org--name/snapshots").join(COMMIT)));
+    assert!(found.paths[0].starts_with(server.options.cache.join("datasets--org--name/snapshots").join(COMMIT)));
     let asked = server.asked();
     assert_eq!(asked[0], "/api/datasets/org/name/revision/main");
     for path in &asked[1..] {

@@ -37,6 +37,10 @@ pub fn find_dataset(name: &HubName, files: &[String], options: &HubOptions) -> R
         endpoint: options.endpoint.clone(),
         reason,
     };
+    // Its parts may have been changed since it was read.
+    if let Err(error) = name.to_string().parse::<HubName>() {
+        return Err(failed(error.to_string()));
+    }
     if let Some(file) = files.iter().find(|file| !is_data(file)) {
         return Err(failed(format!("{file:?}: only files of {} are fetched", ENDINGS.join(", "))));
     }

@@ -5,7 +5,7 @@ use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
 use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 
 use super::fetch::Files;
-use super::name::{is_path, is_word};
+use super::name::is_word;
 use super::wait::wait;
 use super::{HubName, HubOptions};
 
@@ -87,7 +87,6 @@ impl Remote<'_> {
 
     /// Makes a snapshot known under the name of its branch.
     pub fn refer(&self, commit: &str) -> std::io::Result<()> {
-        debug_assert!(is_path(&self.name.revision), "it was read from a name");
         std::fs::create_dir_all(&self.options.cache)?;
         self.cache().create_ref(commit)
     }

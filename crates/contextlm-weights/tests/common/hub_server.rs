@@ -28,7 +28,8 @@ pub struct Hub {
 
 pub struct Server {
     pub hub: Arc<Mutex<Hub>>,
-    pub cache: tempfile::TempDir,
+    /// Removed with it.
+    _cache: tempfile::TempDir,
     pub options: HubOptions,
 }
 
@@ -49,7 +50,7 @@ impl Server {
                 std::thread::spawn(move || answer(stream.unwrap(), &hub));
             }
         });
-        Self { hub, cache, options }
+        Self { hub, _cache: cache, options }
     }
 
     /// The paths that were asked for.
