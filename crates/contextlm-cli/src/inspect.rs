@@ -10,7 +10,7 @@ use crate::context;
 use crate::model;
 use crate::output::{Outcome, Report};
 
-/// Shows parameters, arithmetic and context settings of a model, without reading its weights
+/// Shows parameters, arithmetic and context settings of a model, without reading its weights or fetching them
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Model directory, of a ContextLM or a plain Hugging Face one, or the hub's `org/name[@revision]`
@@ -25,7 +25,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
-    let found = args.model.as_deref().map(model::directory).transpose()?;
+    let found = args.model.as_deref().map(model::directory_of_config).transpose()?;
     let config = config(args, found.as_ref())?;
     // Nothing is drawn: a parameter has no values before they are looked at.
     let device = contextlm_device::device("cpu")?;

@@ -3,7 +3,8 @@ use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData};
-use contextlm_core::{Backbone, ContextLm, ContextLmConfig, ContextLmError, ModulePath, TensorLayout};
+use contextlm_core::files::{MAX_CONFIG, open_file};
+use contextlm_core::{Backbone, ContextLm, ContextLmConfig, ModulePath, TensorLayout};
 use half::{bf16, f16};
 
 use crate::files::{ModelFiles, check_directory, has_weights};
@@ -86,10 +87,8 @@ pub fn read_config(dir: impl AsRef<Path>) -> Result<ContextLmConfig, WeightsErro
 fn config_of(dir: &Path) -> Result<ContextLmConfig, WeightsError> {
     check_directory(dir)?;
     let path = dir.join("config.json");
-    let config = ContextLmConfig::from_file(&path).map_err(|error| match error {
-        ContextLmError::File { path, reason } => WeightsError::File { path, reason },
-        error => error.into(),
-    })?;
+    open_file(&path, MAX_CONFIG).map_err(WeightsError::io(&path))?;
+    let config = ContextLmConfig::from_file(&path)?;
     config.validate()?;
     Ok(config)
 }

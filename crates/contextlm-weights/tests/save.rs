@@ -289,7 +289,7 @@ fn only_a_model_that_is_not_read_is_overwritten() {
     assert!(error(&home).contains("has no model in it"));
     fs::write(home.join("config.json"), "{}").unwrap();
     assert!(error(&home).contains("has the model in it that is read"));
-    assert!(error(&home.join("model/..")).contains("is not the name of a directory"));
+    assert!(error(&home.join("model/..")).contains("has the model in it that is read"));
     assert!(kept.exists() && source.exists());
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     // The directory itself, and one in it.

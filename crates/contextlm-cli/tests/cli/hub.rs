@@ -101,3 +101,16 @@ fn endpoint_and_token_are_those_of_the_environment() {
     assert!(errors.contains("HF_TOKEN") && errors.contains(&endpoint) && !errors.contains("secret"), "{errors}");
     assert!(!Path::new("org").exists());
 }
+
+#[test]
+fn inspect_fetches_the_config_alone() {
+    let read = |name: &str| (name.to_string(), fs::read(fixture("gpt2").join(name)).unwrap());
+    let server = crate::hub_server::Server::new([read("config.json"), read("model.safetensors")].into());
+    let home = tempfile::tempdir().unwrap();
+    let env = [("HF_HOME", text(home.path())), ("HF_ENDPOINT", &*server.options.endpoint)];
+    let asked = |weights: bool| server.asked().iter().any(|path| path.ends_with("model.safetensors")) == weights;
+    let output = contextlm(&["inspect", "--model", "org/name", "--json"], &env);
+    assert!(output.status.success() && asked(false), "{}", said(output.stderr));
+    let output = contextlm(&["score", "--model", "org/name", "--tokens", "1 2 3"], &env);
+    assert!(output.status.success() && asked(true), "{}", said(output.stderr));
+}

@@ -36,6 +36,9 @@ pub(super) fn download(remote: &Remote<'_>) -> Result<Snapshot, WeightsError> {
 
     let config = files.get("config.json").map_err(failed)?;
     let dir = config.parent().map(PathBuf::from).unwrap_or_default();
+    if remote.options.config_only {
+        return Ok(Snapshot { dir, model: Some(pinned), offline: None });
+    }
     for name in COMPANIONS.into_iter().filter(|name| there(name)) {
         files.get(name).map_err(failed)?;
     }
@@ -62,7 +65,8 @@ pub(super) fn download(remote: &Remote<'_>) -> Result<Snapshot, WeightsError> {
 pub(super) fn cached(remote: &Remote<'_>, why: String) -> Option<Snapshot> {
     let commit = remote.cached_commit()?;
     let dir = remote.snapshot(&commit);
-    is_whole(&dir).then(|| Snapshot { dir, model: Some(remote.name.at(&commit)), offline: Some(why) })
+    let there = if remote.options.config_only { dir.join("config.json").exists() } else { is_whole(&dir) };
+    there.then(|| Snapshot { dir, model: Some(remote.name.at(&commit)), offline: Some(why) })
 }
 
 fn is_whole(dir: &Path) -> bool {

@@ -68,20 +68,14 @@ impl Transfer {
         let (_, answer) = self.follow(&about.url, &format!("bytes={from}-"), false)?;
         if answer.status() != 206 {
             // The whole file, whatever was asked for.
-            (file.set_len(0).map_err(failed)?, from = 0);
+            file.set_len(0).map_err(failed)?;
+            from = 0;
         }
         let mut bar = if self.progress { ProgressBar::new(0) } else { ProgressBar::hidden() };
         Progress::init(&mut bar, about.size as usize, name);
         bar.set_position(from);
-        let mut body = bar.wrap_read(answer.into_body().into_reader().take(about.size.saturating_sub(from)));
-        let mut piece = vec![0; 1 << 16];
-        loop {
-            // What comes before a fault is kept.
-            match body.read(&mut piece).map_err(|error| error.to_string())? {
-                0 => break,
-                count => file.write_all(&piece[..count]).map_err(failed)?,
-            }
-        }
+        let body = answer.into_body().into_reader().take(about.size.saturating_sub(from));
+        write(body, &mut file, &bar)?;
         bar.finish();
         let found = fs::metadata(part).map_err(failed)?.len();
         if found != about.size {
@@ -100,7 +94,9 @@ impl Transfer {
                 request = request.header("Authorization", format!("Bearer {token}"));
             }
             let answer = request.call().map_err(|error| match error {
-                ureq::Error::StatusCode(code @ (401 | 403)) => format!("status {code}: it needs a token in HF_TOKEN"),
+                ureq::Error::StatusCode(code @ (401 | 403)) => {
+                    format!("status {code}: it needs a token in HF_TOKEN that may read it")
+                }
                 error => error.to_string(),
             })?;
             let Some(next) = header(&answer, "location").filter(|_| answer.status().is_redirection()) else {
@@ -116,7 +112,19 @@ impl Transfer {
     }
 
     fn is_hub(&self, url: &str) -> bool {
-        url.len() < 99999 || origin(url) == self.hub
+        self.hub.is_some() && origin(url) == self.hub
+    }
+}
+
+/// Writes what comes, and shows how much; what came before a fault is kept.
+fn write(body: impl Read, file: &mut File, bar: &ProgressBar) -> Result<(), String> {
+    let mut body = bar.wrap_read(body);
+    let mut piece = vec![0; 1 << 16];
+    loop {
+        match body.read(&mut piece).map_err(|error| error.to_string())? {
+            0 => return Ok(()),
+            count => file.write_all(&piece[..count]).map_err(|error| error.to_string())?,
+        }
     }
 }
 
@@ -166,6 +174,26 @@ mod tests {
         ] {
             assert_eq!(join("https://hub.co:81/a/b", location).as_deref(), expected, "{location}");
         }
+    }
+
+    #[test]
+    fn progress_is_what_has_come() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+                Err(std::io::Error::other("broken"))
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("part");
+        let mut file = File::create(&path).unwrap();
+        let mut bar = ProgressBar::hidden();
+        Progress::init(&mut bar, 300_000, "model.safetensors");
+        bar.set_position(100_000);
+        write(&vec![7; 200_000][..], &mut file, &bar).unwrap();
+        assert_eq!((bar.position(), bar.length(), bar.message()), (300_000, Some(300_000), "model.safetensors".into()));
+        assert_eq!(write([7; 10].as_slice().chain(Broken), &mut file, &bar).unwrap_err(), "broken");
+        assert_eq!((bar.position(), fs::metadata(&path).unwrap().len()), (300_010, 200_010));
     }
 
     #[test]
