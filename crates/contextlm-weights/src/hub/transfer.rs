@@ -190,9 +190,9 @@ mod tests {
         let mut bar = ProgressBar::hidden();
         Progress::init(&mut bar, 300_000, "model.safetensors");
         bar.set_position(100_000);
-        write(&vec![7; 200_000][..], &mut file, &bar).unwrap();
+        write([7_u8; 200_000].as_slice(), &mut file, &bar).unwrap();
         assert_eq!((bar.position(), bar.length(), bar.message()), (300_000, Some(300_000), "model.safetensors".into()));
-        assert_eq!(write([7; 10].as_slice().chain(Broken), &mut file, &bar).unwrap_err(), "broken");
+        assert_eq!(write([7_u8; 10].as_slice().chain(Broken), &mut file, &bar).unwrap_err(), "broken");
         assert_eq!((bar.position(), fs::metadata(&path).unwrap().len()), (300_010, 200_010));
     }
 
