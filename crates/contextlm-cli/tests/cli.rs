@@ -5,6 +5,8 @@
 mod broken;
 #[path = "cli/hub.rs"]
 mod hub;
+#[path = "../../contextlm-weights/tests/common/hub_server.rs"]
+mod hub_server;
 #[cfg(unix)]
 #[path = "cli/preparing.rs"]
 mod preparing;
@@ -23,6 +25,8 @@ use serde_json::{Value, json};
 mod contexts;
 #[path = "cli/eval.rs"]
 mod eval;
+#[path = "cli/hub_tasks.rs"]
+mod hub_tasks;
 #[path = "cli/pipeline.rs"]
 mod pipeline;
 
