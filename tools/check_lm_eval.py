@@ -47,6 +47,7 @@ import torch  # noqa: E402
 from lm_eval import simple_evaluate  # noqa: E402
 from lm_eval.models.huggingface import HFLM  # noqa: E402
 from lm_eval.tasks import TaskManager  # noqa: E402
+from lm_eval.tasks._yaml_loader import load_yaml  # noqa: E402
 from lm_eval.tasks.wikitext import preprocess_wikitext  # noqa: E402
 from transformers import (  # noqa: E402
     GPT2Config,
@@ -138,8 +139,11 @@ def own_tasks(task, rows, folder, manager):
         path = folder / f"{name}.json"
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
         splits = {split: str(path) for split in ("train", "validation", "test")}
-        overrides = {"task": name, "dataset_path": "json", "dataset_name": None, "dataset_kwargs": {"data_files": splits}}
-        made |= manager.load(overrides)["tasks"]
+        made[name] = load_yaml(manager.task_index[name].yaml_path) | {
+            "dataset_path": "json", "dataset_name": None, "dataset_kwargs": {"data_files": splits},
+        }
+        for key in ("tag", "group"):
+            made[name].pop(key, None)
     return made
 
 

@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 
 "$program" prepare --tokenizer tests/fixtures/tasks/tokenizer.json --out "$out/shards" --valid examples --valid tests/suite crates
 
-# train RECIPE NAME KEY=VALUE...: on 204,800 tokens, in a minute or less on two cores.
+# train RECIPE NAME KEY=VALUE...: on 204,800 tokens.
 train() {
     local recipe=$1 name=$2 sets=()
     shift 2

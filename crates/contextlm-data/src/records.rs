@@ -1,9 +1,8 @@
 use std::path::Path;
 
-use serde_json::{Map, Value};
-
 #[cfg(feature = "parquet")]
 use crate::format::{Layout, format_of};
+use crate::json_lines::Numbered;
 #[cfg(feature = "parquet")]
 use crate::parquet_file::ParquetRecords;
 use crate::{DataError, JsonLines, read_json_lines};
@@ -34,7 +33,7 @@ enum Source {
 }
 
 impl Iterator for Records {
-    type Item = Result<(u64, Map<String, Value>), DataError>;
+    type Item = Result<Numbered, DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         match &mut self.0 {

@@ -249,6 +249,7 @@ fn what_is_wrong_with_a_task_or_its_data_is_named_with_its_line() {
         "t.toml",
         "name = \"t\"\nversion = 1\nabout = \"x\"\nfiles = [\"t.jsonl\"]\nshape = \"choices\"\nmetrics = [\"acc\"]\n",
     );
+    assert!(run(text(&task), &[]).contains("no data of the task t; put t.jsonl there"));
     let broken = own("broken.toml", "name = \"t\"\nversion = one\n");
     assert!(run(text(&broken), &[]).contains("broken.toml, line 2: "));
     let good = r#"{"context": "a b", "choices": [" c", " d"], "gold": 1}"#;

@@ -9,6 +9,7 @@ use serde_json::{Map, Number, Value};
 use super::{MAX_PAGE_BYTES, PageLimit, ROWS, check_codecs, damaged, open_limited};
 use crate::DataError;
 use crate::guard::guard_of;
+use crate::json_lines::Numbered;
 
 /// The rows of a Parquet file as JSON objects: lists are arrays, groups are objects.
 pub(crate) struct ParquetRecords {
@@ -35,7 +36,7 @@ impl ParquetRecords {
     ///
     /// # Errors
     /// [`DataError::EmptyFile`] where there is none at all, [`DataError::Damaged`], after which there is no next row.
-    pub(crate) fn next_record(&mut self) -> Result<Option<(u64, Map<String, Value>)>, DataError> {
+    pub(crate) fn next_record(&mut self) -> Result<Option<Numbered>, DataError> {
         let rows = &mut self.rows;
         let row = guard_of("parquet", || rows.next().transpose())
             .map_err(|reason| damaged(&self.path, self.row + 1, reason))?;

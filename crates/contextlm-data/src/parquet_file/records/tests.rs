@@ -79,6 +79,7 @@ fn json_lines_are_records_too() {
     fs::write(&path, "{\"a\": [1]}\n\n{\"a\": null}\n").unwrap();
     let found: Vec<_> = read_records(&path).unwrap().map(Result::unwrap).collect();
     assert_eq!((found[0].0, found[1].0, json!(found[0].1)), (1, 3, json!({ "a": [1] })));
+    fs::write(folder.path().join("a.txt"), "x").unwrap();
     assert!(matches!(read_records(folder.path().join("a.txt")), Err(DataError::UnknownExtension { .. })));
 }
 
