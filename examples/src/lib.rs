@@ -1,9 +1,11 @@
-//! What the example programs share: the models that every comparison needs, how errors are shown, and how memory is measured.
+//! What the example programs share: the models that every comparison needs, how errors are shown, and how memory and kernels are measured.
 
 mod five_rows;
+mod kernels;
 mod memory;
 mod report;
 
 pub use five_rows::{Row, five_rows, named_row};
+pub use kernels::{Kernel, time_kernels};
 pub use memory::{PeakMemory, anonymous_bytes};
 pub use report::report;

@@ -13,3 +13,12 @@ pub fn on_flex<const D: usize>(tensor: &Tensor<D>) -> bool {
 pub fn on_flex<const D: usize>(_: &Tensor<D>) -> bool {
     false
 }
+
+/// Whether a tensor is on a device of CubeCL: a GPU, as a rule.
+pub(crate) fn on_cubecl<const D: usize>(tensor: &Tensor<D>) -> bool {
+    #[cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu"))]
+    let found = tensor.device().without_autodiff().identity().is_some();
+    #[cfg(not(any(feature = "wgpu", feature = "cuda", feature = "cpu")))]
+    let found = false;
+    found
+}
