@@ -2,7 +2,7 @@
 //! this build.
 
 use burn::tensor::{Device, Tensor};
-use contextlm_core::{Backbone, BackboneConfig, ContextConfig, ContextLm, ContextLmConfig, FloatDType};
+use contextlm_core::{Backbone, BackboneConfig, ContextConfig, ContextLm, ContextLmConfig};
 use contextlm_tests::{
     FUSIONS, POOLINGS, VOCABULARY, contextlm, cpu, global_norm, gpt2, gradients, ids, llama, neox, norm, tokens, values,
 };
@@ -32,26 +32,20 @@ pub(crate) struct Results {
 }
 
 fn results(build: &dyn Fn(&Device) -> ContextLm, device: &Device) -> Results {
-    results_of(build, device, 11, None)
+    results_of(build, device, 11)
 }
 
-/// Of two rows of a length, with products in `low` if it is given. Gradients are those of the f32 parameters.
-pub(crate) fn results_of(
-    build: &dyn Fn(&Device) -> ContextLm,
-    device: &Device,
-    length: usize,
-    low: Option<FloatDType>,
-) -> Results {
+/// Of two rows of a length.
+pub(crate) fn results_of(build: &dyn Fn(&Device) -> ContextLm, device: &Device, length: usize) -> Results {
     let device = device.clone().autodiff();
     let model = build(&device);
     let vocabulary = model.backbone.spec().vocabulary;
     let (input, mut target) = (tokens(2, length, vocabulary, 71), tokens(2, length, vocabulary, 72));
     target[4] = -100;
     let input = ids(&input, 2, &device);
-    let computes = low.map_or(model.clone(), |dtype| model.cast(dtype));
-    let loss = computes.loss(input.clone(), ids(&target, 2, &device));
+    let loss = model.loss(input.clone(), ids(&target, 2, &device));
     Results {
-        logits: values(computes.forward(input)),
+        logits: values(model.forward(input)),
         loss: loss.clone().into_scalar::<f64>(),
         gradients: gradients(&model, loss),
     }
@@ -71,11 +65,12 @@ pub(crate) struct Tolerance {
 
 const F32: Tolerance = Tolerance { logits: 1e-4, loss: 1e-5, gradients: 1e-3, floor: 1e-4 };
 /// Products of f32 go through TF32 on CUDA, whose mantissa has 10 bits.
-const TF32: Tolerance = Tolerance { logits: 1e-3, loss: 1e-4, gradients: 1e-2, floor: 1e-3 };
-/// A mantissa of 7 bits. Rounding adds up on the way back; a gradient that is missing or wrong differs by its own length.
-pub(crate) const BF16: Tolerance = Tolerance { logits: 2e-2, loss: 2e-2, gradients: 0.1, floor: 1e-2 };
+pub(crate) const TF32: Tolerance = Tolerance { logits: 1e-3, loss: 1e-4, gradients: 1e-2, floor: 1e-3 };
+/// The same where a model is so steep that rounding grows on its way; a gradient that is missing or wrong differs by its own
+/// length.
+pub(crate) const STEEP: Tolerance = Tolerance { logits: 2e-2, gradients: 0.3, ..TF32 };
 
-pub(crate) fn tolerance(device: &str) -> Tolerance {
+fn tolerance(device: &str) -> Tolerance {
     if device == "cuda" { TF32 } else { F32 }
 }
 
@@ -94,7 +89,7 @@ pub(crate) fn difference(found: &Results, expected: &Results, tolerance: Toleran
     let (gradient, path) = errors.max_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
     let logits = worst / largest;
     let found = format!("{what}: logits {logits:.1e}, loss {loss:.1e}, gradients {gradient:.1e} ({path})");
-    println!("{found}"); // shown by --nocapture
+    println!("\n{found}"); // shown by --nocapture
     let close = logits <= tolerance.logits && loss <= tolerance.loss && gradient <= tolerance.gradients;
     (!close).then_some(found)
 }
@@ -104,17 +99,21 @@ fn compare(found: &Results, expected: &Results, tolerance: Tolerance, what: &str
 }
 
 fn check(backbone: BackboneConfig) {
+    let mut wrong = Vec::new();
     for (name, device) in devices() {
         let tolerance = tolerance(&name);
+        let mut compare = |build: &dyn Fn(&Device) -> ContextLm, what: String| {
+            wrong.extend(difference(&results(build, &device), &results(build, &cpu()), tolerance, &what));
+        };
         let plain = |device: &Device| ContextLmConfig::new(backbone.clone()).init(device).unwrap();
-        compare(&results(&plain, &device), &results(&plain, &cpu()), tolerance, &format!("{name}, plain"));
+        compare(&plain, format!("{name}, plain"));
         for (fusion, pooling) in FUSIONS.into_iter().zip(POOLINGS.into_iter().cycle()) {
             let context = ContextConfig { fusion, pooling, chunk_size: 3, ..ContextConfig::default() };
             let build = |device: &Device| contextlm(backbone.clone(), context.clone(), device);
-            let what = format!("{name}, {fusion:?}, {pooling:?}");
-            compare(&results(&build, &device), &results(&build, &cpu()), tolerance, &what);
+            compare(&build, format!("{name}, {fusion:?}, {pooling:?}"));
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]

@@ -4,6 +4,8 @@ mod backward;
 #[cfg(feature = "flex")]
 mod flex;
 mod ops;
+#[cfg(any(test, feature = "wgpu", feature = "cuda", feature = "cpu"))]
+mod padded;
 
 use burn::backend::Dispatch;
 use burn::tensor::{DType, Int, Tensor};
