@@ -10,7 +10,7 @@ use std::time::Instant;
 use clap::Parser;
 use contextlm_core::{AnyBackbone, Backbone, BackboneConfig, ContextLmConfig, Gpt2Config};
 use contextlm_data::Batches;
-use contextlm_examples::{Kernel, time_kernels};
+use contextlm_examples::{Kernel, StepShape, time_kernels};
 use contextlm_train::{TrainConfig, TrainDtype, Trainer};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -19,23 +19,11 @@ use serde_json::{Value, json};
 /// Times training steps: forward, backward, clipping and AdamW.
 #[derive(Parser)]
 struct Args {
-    /// A preset, such as gpt2 or pythia-410m, instead of a shape
+    /// A preset, such as gpt2 or pythia-410m, instead of width, layers, heads and vocabulary
     #[arg(long)]
     preset: Option<String>,
-    #[arg(long, default_value_t = 512)]
-    width: usize,
-    #[arg(long, default_value_t = 6)]
-    layers: usize,
-    #[arg(long, default_value_t = 8)]
-    heads: usize,
-    #[arg(long, default_value_t = 8192)]
-    vocabulary: usize,
-    /// Sequences in a batch
-    #[arg(long, default_value_t = 4)]
-    rows: usize,
-    /// Tokens in a sequence
-    #[arg(long, default_value_t = 256)]
-    length: usize,
+    #[command(flatten)]
+    shape: StepShape,
     /// Steps that are timed
     #[arg(long, default_value_t = 5)]
     steps: usize,
@@ -74,6 +62,7 @@ fn main() -> ExitCode {
 fn run() -> Result<(), Box<dyn Error>> {
     let begun = Instant::now();
     let args = Args::parse();
+    let StepShape { rows, length, .. } = args.shape;
     let empty = contextlm_examples::anonymous_bytes();
     let device = contextlm_device::device(&args.device)?.autodiff();
     let device = if args.gradient_checkpointing { device.gradient_checkpointing() } else { device };
@@ -83,9 +72,9 @@ fn run() -> Result<(), Box<dyn Error>> {
 
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let vocabulary = model.backbone.spec().vocabulary.max(1) as u64;
-    let count = 8 * args.rows * args.length + 1;
+    let count = 8 * rows * length + 1;
     let tokens: Arc<[u32]> = (0..count).map(|_| (rng.next_u64() % vocabulary) as u32).collect();
-    let batches = Batches::new(tokens, args.length, args.rows, 0)?;
+    let batches = Batches::new(tokens, length, rows, 0)?;
 
     let steps = args.warmup + args.steps;
     let mut trainer = Trainer::new(model, TrainConfig { steps, dtype: args.dtype, ..TrainConfig::default() })?;
@@ -114,7 +103,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     // What the pools of a GPU hold has been in use at the peak.
     let on_device = device.memory_pool_usage().map(|usage| usage.bytes_reserved);
     let kernels = if args.kernels { kernels(&mut trainer, &batches)? } else { Vec::new() };
-    let tokens_per_step = args.rows * args.length;
+    let tokens_per_step = rows * length;
     if args.json {
         let all = json!({
             "seconds_per_step": seconds, "parameters": parameters, "tokens_per_step": tokens_per_step, "loss": loss,
@@ -134,14 +123,15 @@ fn run() -> Result<(), Box<dyn Error>> {
 
 /// The preset, or the GPT-2 of the shape, plain or with contexts.
 fn config(args: &Args) -> Result<ContextLmConfig, Box<dyn Error>> {
+    let StepShape { width, layers, heads, vocabulary, length, .. } = args.shape;
     let plain = match &args.preset {
         Some(name) => ContextLmConfig::preset(name)?,
         None => ContextLmConfig::new(BackboneConfig::Gpt2(Gpt2Config {
-            vocab_size: args.vocabulary,
-            n_positions: args.length,
-            n_embd: args.width,
-            n_layer: args.layers,
-            n_head: args.heads,
+            vocab_size: vocabulary,
+            n_positions: length,
+            n_embd: width,
+            n_layer: layers,
+            n_head: heads,
             resid_pdrop: 0.0,
             embd_pdrop: 0.0,
             attn_pdrop: 0.0,

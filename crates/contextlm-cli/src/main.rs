@@ -2,6 +2,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod compare;
+mod compute;
 mod context;
 mod dtype;
 mod eval;

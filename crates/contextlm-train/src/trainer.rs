@@ -72,8 +72,9 @@ pub struct TrainProgress {
     pub step: usize,
     /// Targets seen, those of skipped steps included.
     pub tokens: u64,
-    /// Mean of the losses so far, in which older ones count less and less.
-    pub smoothed_loss: Option<f64>,
+    /// Mean of the losses so far, in which older ones count less and less. In f32, so that it is read from a checkpoint as it
+    /// was written.
+    pub smoothed_loss: Option<f32>,
     /// Steps that the guard has skipped.
     pub skipped: usize,
     /// Those of them since the last good one.
@@ -224,7 +225,7 @@ impl<B: Backbone> Trainer<B> {
     /// Whether a step would do harm.
     fn is_bad(&self, loss: f64, grad_norm: f64) -> bool {
         let max_spike = self.config.guard.max_spike;
-        let spikes = |smoothed: f64| max_spike > 0.0 && loss > smoothed + max_spike;
+        let spikes = |smoothed: f32| max_spike > 0.0 && loss > f64::from(smoothed) + max_spike;
         !loss.is_finite() || !grad_norm.is_finite() || self.progress.smoothed_loss.is_some_and(spikes)
     }
 
@@ -238,8 +239,8 @@ impl<B: Backbone> Trainer<B> {
             progress.skipped_in_a_row += 1;
         } else {
             progress.skipped_in_a_row = 0;
-            let before = progress.smoothed_loss.unwrap_or(loss);
-            progress.smoothed_loss = Some(SMOOTHING * before + (1.0 - SMOOTHING) * loss);
+            let before = progress.smoothed_loss.map_or(loss, f64::from);
+            progress.smoothed_loss = Some((SMOOTHING * before + (1.0 - SMOOTHING) * loss) as f32);
         }
     }
 

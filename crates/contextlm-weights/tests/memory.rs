@@ -60,6 +60,7 @@ fn the_peak_is_the_model_and_little_more() {
     let _alone = ALONE.lock();
     let (dir, bytes, largest) = sparse();
     let start = anonymous();
+    let mut shards = Vec::new();
     // The smaller one first: of what is freed, some stays with the process.
     for (dtype, share) in [(FloatType::Bf16, 2), (FloatType::F32, 1)] {
         let (bytes, largest) = (bytes / share, largest / share);
@@ -72,11 +73,22 @@ fn the_peak_is_the_model_and_little_more() {
         assert!(used <= bytes + 2 * largest + 50_000_000, "{dtype:?}: {used} for a model of {bytes}");
 
         let (out, before) = (dir.path().join(dtype.name()), anonymous());
-        let options = SaveOptions { dtype, ..SaveOptions::default() };
+        let options = SaveOptions { dtype, max_shard_bytes: bytes as u64 / 4, ..SaveOptions::default() };
         let (_, peak) = peak_during(|| save(&loaded.model, &loaded.config, &out, &options).unwrap());
         let used = peak.saturating_sub(before);
         println!("{dtype:?}: peak of saving {used}");
         assert!(used <= 2 * largest + 50_000_000, "{dtype:?}: {used} to save a model of {bytes}");
+        drop(loaded);
+        shards.push((out, dtype));
+    }
+    for (out, dtype) in shards {
+        assert!(out.join("model.safetensors.index.json").exists());
+        let before = anonymous();
+        let (loaded, peak) = peak_during(|| load(&out, &cpu()).unwrap());
+        let used = peak.saturating_sub(before);
+        println!("{dtype:?}: peak of loading its shards in f32 {used}");
+        assert!(used <= bytes + 2 * largest + 50_000_000, "{dtype:?}: {used} for the shards of a model of {bytes}");
+        drop(loaded);
     }
 }
 
