@@ -158,4 +158,5 @@ fn fewer_heads<B: Backend>(x: FloatTensor<B>, kv_heads: usize) -> FloatTensor<B>
 }
 
 #[cfg(all(test, feature = "flex"))]
+#[allow(clippy::unwrap_used)]
 mod tests;

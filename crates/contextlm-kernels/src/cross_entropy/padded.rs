@@ -43,6 +43,7 @@ pub(super) fn padded<B: Backend>(
 }
 
 #[cfg(all(test, feature = "flex"))]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use burn::backend::Flex;
     use burn::backend::ops::{FloatTensorOps, IntTensorOps};
