@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use contextlm_core::{Backbone, ContextLm, ContextLmConfig, Device};
+use contextlm_core::{Backbone, ContextLm, ContextLmConfig, Device, FloatDType};
 use contextlm_generate::{GenerateOptions, Generator};
 use serde_json::{Value, json};
 
@@ -29,6 +29,9 @@ struct Args {
     /// Where to compute: cpu, wgpu, cuda, libtorch, as far as they are built in
     #[arg(long, default_value = "cpu")]
     device: String,
+    /// Type of the weights and of matrix products: f32, bf16 or f16
+    #[arg(long, default_value = "f32", value_parser = dtype)]
+    dtype: FloatDType,
 }
 
 fn main() -> ExitCode {
@@ -44,6 +47,10 @@ fn run() -> Result<(), Box<dyn Error>> {
         None => config.init(&device)?,
     };
     let context = config.with_default_context().init(&device)?;
+    let [plain, context] = [plain, context].map(|model| match args.dtype {
+        FloatDType::F32 => model,
+        low => model.cast(low),
+    });
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         let answer = match *line.split_whitespace().collect::<Vec<_>>() {
@@ -97,4 +104,13 @@ fn bandwidth() -> f64 {
         clock.elapsed().as_secs_f64()
     });
     size_of_val(numbers.as_slice()) as f64 / seconds.fold(f64::INFINITY, f64::min)
+}
+
+fn dtype(name: &str) -> Result<FloatDType, String> {
+    match name {
+        "f32" => Ok(FloatDType::F32),
+        "bf16" => Ok(FloatDType::BF16),
+        "f16" => Ok(FloatDType::F16),
+        _ => Err("must be f32, bf16 or f16".into()),
+    }
 }

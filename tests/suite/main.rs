@@ -14,6 +14,7 @@ mod custom;
 mod determinism;
 mod documents;
 mod generation;
+mod gpu;
 mod gradients;
 mod init;
 mod latent;

@@ -3,6 +3,7 @@
 mod backward;
 #[cfg(feature = "flex")]
 mod flex;
+mod masked;
 mod ops;
 mod ranges;
 #[cfg(feature = "flex")]
@@ -14,13 +15,15 @@ use burn::tensor::{DType, Tensor};
 use ops::AttentionOps;
 pub use ranges::KeyRanges;
 
-use crate::{device::on_flex, fused};
+use crate::device::{on_cubecl, on_flex};
+use crate::fused;
 
 /// `softmax(q k^T scale) v` for every head, each query attending to its keys of `ranges` only. Query head h has the keys
 /// and values of head h / (H / G).
 ///
 /// On flex and in f32 it is one operation that goes over the scores in tiles, forward and backward, and keeps the inputs,
-/// the output and one number for each query. Elsewhere it is [`attention_with`].
+/// the output and one number for each query. On GPUs (CubeCL) it keeps the same, but has all scores of a call at a time.
+/// Elsewhere it is [`attention_with`].
 ///
 /// # Shapes
 /// - q: [B, T, H, Dh]
@@ -32,6 +35,9 @@ use crate::{device::on_flex, fused};
 /// If the shapes do not fit together.
 pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, ranges: &KeyRanges, scale: f64) -> Tensor<3> {
     check(&q, &k, &v, ranges);
+    if fused() && on_cubecl(&q) {
+        return masked::attention(q, k, v, ranges, scale);
+    }
     if !fused() || ![&q, &k, &v].iter().all(|tensor| tensor.dtype() == DType::F32 && on_flex(tensor)) {
         return attention_with(q, k, v, ranges, scale, |weights| weights);
     }
