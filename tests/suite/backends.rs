@@ -8,7 +8,7 @@ use contextlm_tests::{
 };
 
 /// The devices to be compared with flex; one that is named and not there is an error.
-fn devices() -> Vec<(String, Device)> {
+pub(crate) fn devices() -> Vec<(String, Device)> {
     let names: Vec<String> = match std::env::var("CONTEXTLM_TEST_DEVICES") {
         Ok(names) => names.split(',').map(|name| name.trim().to_string()).collect(),
         Err(_) => contextlm_device::names().into_iter().map(String::from).collect(),

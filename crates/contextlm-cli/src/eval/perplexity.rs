@@ -2,7 +2,7 @@ use std::error::Error;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use contextlm_core::Backbone;
+use contextlm_core::{Backbone, ContextLm};
 use contextlm_eval::{Encoder, EvalCorpus, PerplexityOptions, perplexity};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -10,6 +10,7 @@ use serde_json::json;
 use super::input::tokenizer;
 use crate::dtype::Dtype;
 use crate::output::{Busy, Outcome, Report};
+use crate::quantize::Quantize;
 use crate::{interrupt, model};
 
 /// Perplexity of a text or of token shards, in disjoint or strided windows
@@ -49,6 +50,9 @@ pub(crate) struct Args {
     /// Type of the parameters in memory, and of the matrix products
     #[arg(long, value_enum, default_value_t = Dtype::F32)]
     dtype: Dtype,
+    /// Weights of fewer bits; the perplexity without it is measured too, and the difference is told
+    #[arg(long, value_enum)]
+    quantize: Option<Quantize>,
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
@@ -70,15 +74,27 @@ pub(crate) fn run(args: &Args) -> Outcome {
     drop(busy);
 
     interrupt::on_first(|| ())?;
-    let tokens = corpus.sequences.iter().map(|tokens| tokens.len().saturating_sub(1) as u64).sum();
-    let bar = bar(tokens)?;
+    let quantized = match args.quantize {
+        Some(_) => Some(Quantize::apply(args.quantize, loaded.model.clone(), args.dtype)?),
+        None => None,
+    };
+    let tokens: u64 = corpus.sequences.iter().map(|tokens| tokens.len().saturating_sub(1) as u64).sum();
+    let bar = bar(tokens * if quantized.is_some() { 2 } else { 1 })?;
     let options = PerplexityOptions { window: args.window, stride: args.stride, batch_tokens: args.batch_tokens };
-    let measured = perplexity(&loaded.model, &corpus.sequences, &options, &device, |done| {
-        bar.set_position(done);
-        !interrupt::interrupted()
-    });
+    let measure = |model: &ContextLm, before: u64| {
+        perplexity(model, &corpus.sequences, &options, &device, |done| {
+            bar.set_position(before + done);
+            !interrupt::interrupted()
+        })
+    };
+    let measured = measure(&loaded.model, 0);
+    let quantized = match (&measured, &quantized) {
+        (Ok(_), Some(model)) => Some(measure(model, tokens)),
+        _ => None,
+    };
     bar.finish_and_clear();
-    let mut measured = measured?;
+    let unquantized = measured?;
+    let mut measured = quantized.transpose()?.unwrap_or(unquantized);
     (measured.bytes, measured.words) = (corpus.bytes, corpus.words);
 
     let mut text = String::new();
@@ -97,6 +113,13 @@ pub(crate) fn run(args: &Args) -> Outcome {
         writeln!(text, "bits per byte   {bits:>12.4}")?;
     }
     let mut json = measured.to_json();
+    if let Some(quantize) = args.quantize {
+        let (before, after) = (unquantized.perplexity(), measured.perplexity());
+        writeln!(text, "without --quantize {before:>9.4}: {} costs {:+.4}", quantize.name(), after - before)?;
+        json["quantize"] = json!(quantize.name());
+        json["unquantized"] = json!({ "nll": unquantized.nll, "perplexity": before });
+        json["perplexity_difference"] = json!(after - before);
+    }
     json["model"] = model::named(&found);
     json["text"] = json!(args.text);
     json["shards"] = json!(args.shards);
