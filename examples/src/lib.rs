@@ -1,9 +1,7 @@
-//! What the example programs share: the models that every comparison needs, how errors are shown, and how memory is measured.
+//! What the example programs share: the models that every comparison needs, and how errors are shown.
 
 mod five_rows;
-mod memory;
 mod report;
 
 pub use five_rows::{Row, five_rows, named_row};
-pub use memory::{PeakMemory, anonymous_bytes};
 pub use report::report;

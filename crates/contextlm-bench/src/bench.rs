@@ -6,8 +6,9 @@ use contextlm_train::TrainDtype;
 use contextlm_weights::SaveOptions;
 
 use crate::line::{Line, lines};
+use crate::reading::{bytes_a_token, memory_rate};
 use crate::rounds::alternate;
-use crate::{Answer, BenchError, Model, Request, Side, models, texts};
+use crate::{Answer, BenchError, Model, Request, Side, Work, models, texts};
 
 /// A group of work that one process measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,10 @@ pub struct Bench {
     pub steps: usize,
     /// Training steps before the timed ones of a round.
     pub warmup: usize,
+    /// Whether our training computes again what is cheap to compute, instead of keeping it.
+    pub gradient_checkpointing: bool,
+    /// Threads that read memory where its speed is measured, for the floor of decode; `None` where the weights are on a GPU.
+    pub memory_threads: Option<usize>,
     /// Whether our weights are of 8 bits in generation.
     pub int8: bool,
     /// Turns of each side.
@@ -65,7 +70,7 @@ impl Programs<'_> {
 }
 
 impl Bench {
-    /// Measures a group of work. `device` is only for writing fresh models; `progress` is told turns done and turns in all.
+    /// Measures a group of work. `device` is for writing fresh models, and for counting their weights; `progress` is told turns done and turns in all.
     ///
     /// # Errors
     /// [`BenchError`].
@@ -79,7 +84,7 @@ impl Bench {
         self.validate()?;
         let mut done = 0;
         match group {
-            Group::Training | Group::Generation => self.compute(group, programs, |turns| {
+            Group::Training | Group::Generation => self.compute(group, programs, device, |turns| {
                 done += 1;
                 progress(done, turns);
             }),
@@ -113,8 +118,8 @@ impl Bench {
         let (config, rows, length) = (Box::new(config.clone()), self.rows, self.length);
         match group {
             Group::Training => {
-                let Self { steps, warmup, dtype, .. } = *self;
-                Request::Training { config, rows, length, steps, warmup, dtype }
+                let Self { steps, warmup, dtype, gradient_checkpointing, .. } = *self;
+                Request::Training { config, rows, length, steps, warmup, dtype, gradient_checkpointing }
             }
             _ => Request::Generation { config, rows, length, new_tokens: self.new_tokens, int8: self.int8 },
         }
@@ -125,6 +130,7 @@ impl Bench {
         &self,
         group: Group,
         programs: &Programs<'_>,
+        device: &Device,
         mut done: impl FnMut(usize),
     ) -> Result<Vec<Line>, BenchError> {
         let models = models(&self.config);
@@ -141,7 +147,22 @@ impl Bench {
         let of_peer = peer.is_some().then(|| answers.remove(0));
         same_model(&answers[0], of_peer.as_deref())?;
         let named = models.iter().map(|model| model.name.as_str()).zip(&answers).collect::<Vec<_>>();
-        Ok(lines(&named, of_peer.as_deref(), Some(&self.config)))
+        let mut lines = lines(&named, of_peer.as_deref(), Some(&self.config));
+        drop(sides);
+        if group == Group::Generation {
+            self.set_floors(&mut lines, &models, device);
+        }
+        Ok(lines)
+    }
+
+    /// What a token takes at least: every weight read once at the speed of the memory. With many rows arithmetic counts too.
+    fn set_floors(&self, lines: &mut [Line], models: &[Model], device: &Device) {
+        let Some(rate) = self.memory_threads.map(memory_rate) else { return };
+        for line in lines.iter_mut().filter(|line| line.work == Work::Decode) {
+            let model = models.iter().find(|model| model.name == line.model);
+            let bytes = model.and_then(|model| bytes_a_token(&model.config, self.int8, device));
+            line.floor_seconds = bytes.map(|bytes| bytes / rate);
+        }
     }
 
     /// Loading: a new process for every turn, since memory that a process has had before costs it less.

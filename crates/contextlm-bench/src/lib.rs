@@ -12,6 +12,7 @@ mod line;
 mod loading;
 mod memory;
 mod models;
+mod reading;
 mod request;
 mod rounds;
 mod side;

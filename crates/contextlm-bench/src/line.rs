@@ -23,6 +23,8 @@ pub struct Line {
     pub over_plain: Option<f64>,
     /// What that would be if the predictor were all: 1 + predictor_layers / (w * L).
     pub expected_over_plain: Option<f64>,
+    /// Decode on a CPU: the seconds in which memory gives all the weights that a token meets.
+    pub floor_seconds: Option<f64>,
     /// The peer with its versions.
     pub peer: Option<String>,
     /// The peer's median seconds.
@@ -68,6 +70,7 @@ pub(crate) fn lines(
                 peak_bytes: peak,
                 over_plain: plain.map(|plain| ratio(&of_rounds, &plain)),
                 expected_over_plain: config.filter(|_| number > 0 && number == last).map(expected_over_plain),
+                floor_seconds: None,
                 peer: peer.and_then(|answers| answers.first()?.program.clone()),
                 peer_seconds: (!of_peer.is_empty()).then(|| median(of_peer.clone())),
                 speed_over_peer: (!of_peer.is_empty()).then(|| ratio(&of_peer, &of_rounds)),

@@ -72,8 +72,8 @@ mod tests {
         let [plain, deeper, context] = models(&gpt2());
         assert_eq!((plain.config.backbone.layers(), deeper.config.backbone.layers()), (12, 14));
         assert!(plain.config.context.is_none() && deeper.config.context.is_none() && context.config.context.is_some());
-        // Two layers of predictor, one entry in four tokens, beside twelve layers.
-        assert!((expected_over_plain(&gpt2()) - (1.0 + 2.0 / 48.0)).abs() < 1e-12);
+        // Two layers of predictor, one entry in two tokens, beside twelve layers.
+        assert!((expected_over_plain(&gpt2()) - (1.0 + 2.0 / 24.0)).abs() < 1e-12);
     }
 
     #[test]

@@ -22,6 +22,9 @@ pub enum Request {
         warmup: usize,
         /// Type of the matrix products.
         dtype: TrainDtype,
+        /// Whether what is cheap to compute is computed again in the backward pass instead of kept.
+        #[serde(default)]
+        gradient_checkpointing: bool,
     },
     /// A prompt, then token by token with caches, greedily.
     Generation {

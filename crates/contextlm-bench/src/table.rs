@@ -31,6 +31,12 @@ pub fn table(lines: &[Line], peer: Option<&str>) -> String {
         }
         text.push('\n');
     }
+    for line in lines {
+        let Some(floor) = line.floor_seconds else { continue };
+        let share = 100.0 * floor / line.seconds;
+        let (model, floor) = (&line.model, 1e3 * floor);
+        writeln!(text, "{model}: reading the weights of a token takes {floor:.3} ms, {share:.0} % of its decode").ok();
+    }
     text
 }
 

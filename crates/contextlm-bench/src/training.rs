@@ -23,8 +23,11 @@ pub(crate) struct Training {
 
 impl Training {
     pub(crate) fn new(request: &Request, device: &Device) -> Result<Self, Box<dyn Error>> {
-        let Request::Training { config, rows, length, dtype, .. } = request else { return Err("no training".into()) };
+        let Request::Training { config, rows, length, dtype, gradient_checkpointing, .. } = request else {
+            return Err("no training".into());
+        };
         let device = device.clone().autodiff();
+        let device = if *gradient_checkpointing { device.gradient_checkpointing() } else { device };
         let model = config.init(&device)?;
         let vocabulary = contextlm_core::Backbone::spec(&model.backbone).vocabulary;
         let tokens: Arc<[u32]> = tokens(BATCHES * rows * length + 1, vocabulary).into();
@@ -37,7 +40,9 @@ impl Training {
     /// Whether another request wants the same model on the same batches.
     pub(crate) fn is_for(&self, request: &Request) -> bool {
         let of = |request: &Request| match request.clone() {
-            Request::Training { config, rows, length, dtype, .. } => Some((config, rows, length, dtype)),
+            Request::Training { config, rows, length, dtype, gradient_checkpointing, .. } => {
+                Some((config, rows, length, dtype, gradient_checkpointing))
+            }
             _ => None,
         };
         of(&self.request) == of(request)

@@ -61,6 +61,9 @@ pub(crate) struct Args {
     /// Type of the matrix products in training; PyTorch's autocast for the peer
     #[arg(long, value_enum, default_value_t = Products::F32)]
     dtype: Products,
+    /// Computes again in the backward pass what is cheap to compute, on our side
+    #[arg(long)]
+    gradient_checkpointing: bool,
     /// Weights of 8 bits on our side in generation
     #[arg(long, value_enum)]
     quantize: Option<Quantize>,
@@ -196,6 +199,8 @@ fn bench(args: &Args) -> Result<Bench, Box<dyn Error>> {
         new_tokens: args.new_tokens,
         steps: args.steps,
         warmup: args.warmup,
+        gradient_checkpointing: args.gradient_checkpointing,
+        memory_threads: ["cpu", "libtorch"].contains(&args.device.as_str()).then(|| programs::threads(args)),
         int8: args.quantize == Some(Quantize::Int8),
         rounds: args.rounds,
         dtype: match args.dtype {

@@ -20,11 +20,11 @@ fn row(x: &Tensor<2>) -> Tensor<1> {
     x.clone().squeeze_dim(0)
 }
 
-/// Angles that the gradient does not go through.
+/// Angles, in f32 whatever the type of x.
 fn angles(x: &Tensor<2>, length: usize, rotated: usize) -> (Tensor<4>, Tensor<4>) {
     let half = noise(length, rotated / 2, 9, &x.device()).reshape([1, length, 1, rotated / 2]);
     let angles = Tensor::cat(vec![half.clone(), half], 3);
-    (angles.clone().cos().cast(x.dtype()), angles.sin().cast(x.dtype()))
+    (angles.clone().cos(), angles.sin())
 }
 
 fn grouped(inputs: &[Tensor<2>]) -> Tensor<2> {
