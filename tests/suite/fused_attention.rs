@@ -60,6 +60,8 @@ fn compare(shape: Shape, ranges: &KeyRanges) {
         for (dtype, of_values, of_gradients) in dtypes {
             let found = run(true, shape, ranges, dtype, &device);
             let expected = run(false, shape, ranges, dtype, &device);
+            let own = name == "libtorch" && found[0].len() > 1000;
+            assert!(!own || found[0] != expected[0], "{name}: it is composed");
             for (what, (found, expected)) in ["value", "q", "k", "v"].iter().zip(found.iter().zip(&expected)) {
                 let tolerance = if *what == "value" { of_values } else { of_gradients };
                 assert_near(&format!("{name} {dtype:?} {shape:?}: {what}"), found, expected, tolerance);

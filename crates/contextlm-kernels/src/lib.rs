@@ -53,11 +53,15 @@ mod flex;
 mod fused;
 mod gelu;
 mod int8;
+#[cfg(feature = "libtorch")]
+mod libtorch;
 mod linear;
 mod norm;
 mod projection;
 mod rotary;
 mod swiglu;
+#[cfg(any(feature = "flex", feature = "libtorch"))]
+mod vectorised;
 
 pub use adamw::{AdamWStep, adamw};
 pub use attention::{KeyRanges, attention, attention_with};
