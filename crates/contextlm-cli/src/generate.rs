@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::compute::Compute;
 use crate::output::{Busy, Outcome, Report};
+use crate::quantize::Quantize;
 use crate::{interrupt, model};
 
 /// Continues a text, token by token, as it comes
@@ -27,6 +28,9 @@ pub(crate) struct Args {
     options: options::OptionArgs,
     #[command(flatten)]
     compute: Compute,
+    /// Weights of fewer bits in memory, for faster decoding; `eval perplexity` tells what it costs
+    #[arg(long, value_enum)]
+    quantize: Option<Quantize>,
 }
 
 pub(crate) fn run(args: &Args, as_json: bool) -> Outcome {
@@ -35,6 +39,7 @@ pub(crate) fn run(args: &Args, as_json: bool) -> Outcome {
     let tokenizer = Tokenizer::from_dir(&found.dir)?;
     let prompt = tokenizer.encode(&args.prompt.read()?)?;
     let model = args.compute.load(&found.dir, &device)?.model;
+    let model = Quantize::apply(args.quantize, model, args.compute.dtype)?;
     let spec = model.backbone.spec();
     tokenizer.check_vocabulary(spec.vocabulary)?;
 
@@ -79,6 +84,7 @@ pub(crate) fn run(args: &Args, as_json: bool) -> Outcome {
         json.insert("more_samples".into(), json!(others));
     }
     json.insert("model".into(), model::named(&found));
+    json.insert("quantize".into(), json!(args.quantize.map(Quantize::name)));
     json.insert("prompt_tokens".into(), json!(prompt.len()));
     json.insert("prefill_tokens_per_second".into(), json!(timing.prefill_tokens_per_second()));
     json.insert("decode_tokens_per_second".into(), json!(timing.decode_tokens_per_second()));

@@ -1,6 +1,7 @@
 //! The `contextlm` program: see `contextlm --help`.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod bench;
 mod compare;
 mod compute;
 mod context;
@@ -14,6 +15,7 @@ mod interrupt;
 mod model;
 mod output;
 mod prepare;
+mod quantize;
 mod report;
 mod score;
 mod train;
@@ -45,6 +47,7 @@ enum Verb {
     Score(score::Args),
     Generate(generate::Args),
     Eval(eval::Args),
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Verb::Score(args) => score::run(&args),
         Verb::Generate(args) => generate::run(&args, program.json),
         Verb::Eval(args) => eval::run(&args),
+        Verb::Bench(args) => bench::run(&args),
     };
     output::finish(result, program.json)
 }

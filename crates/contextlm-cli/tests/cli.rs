@@ -1,6 +1,8 @@
 //! The program, called as a program.
 #![allow(clippy::unwrap_used)]
 
+#[path = "cli/bench.rs"]
+mod bench;
 #[path = "cli/broken.rs"]
 mod broken;
 #[path = "cli/hub.rs"]

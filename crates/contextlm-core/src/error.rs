@@ -66,6 +66,12 @@ pub enum ContextLmError {
     /// A model that should be a plain backbone has a context path.
     #[error("the model is a ContextLM already; start from its plain backbone")]
     HasContext,
+    /// A model cannot be quantized.
+    #[error("quantize: {reason}")]
+    Quantize {
+        /// Why not.
+        reason: String,
+    },
     /// The backbone's own config is wrong.
     #[error(transparent)]
     Backbone(#[from] BackboneError),

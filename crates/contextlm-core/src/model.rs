@@ -3,7 +3,7 @@ use burn::tensor::{DType, Device, Int, Tensor};
 use contextlm_backbone::{Backbone, Init, Positions};
 use contextlm_decoder::{FusionConfig, FusionKind, TokenDecoder, ZeroContexts};
 use contextlm_embedding::{ChunkGrid, ContextEmbedding, ContextEmbeddingConfig, InitialContext};
-use contextlm_kernels::{CrossEntropy, CrossEntropyOptions, IGNORE_INDEX, linear_cross_entropy_parts};
+use contextlm_kernels::{CrossEntropy, CrossEntropyOptions, IGNORE_INDEX, linear_cross_entropy_parts, linear_int8};
 use contextlm_nn::{Documents, cast, product};
 use contextlm_predictor::{ContextPredictor, ContextPredictorConfig};
 
@@ -21,6 +21,9 @@ pub struct ContextLm<B: Backbone = AnyBackbone> {
     pub context: Option<ContextPath>,
     #[module(skip)]
     settings: Option<ContextConfig>,
+    /// The LM head [V, D] where its weights are of 8 bits.
+    #[module(skip)]
+    pub(crate) int8_head: Option<Tensor<2>>,
 }
 
 /// The parts of a ContextLM that its backbone does not have.
@@ -77,7 +80,7 @@ struct Pass {
 impl<B: Backbone> ContextLm<B> {
     /// The plain backbone.
     pub fn plain(backbone: B) -> Self {
-        Self { backbone, context: None, settings: None }
+        Self { backbone, context: None, settings: None, int8_head: None }
     }
 
     /// A ContextLM on any backbone, with fresh context parts from seed 0.
@@ -138,7 +141,13 @@ impl<B: Backbone> ContextLm<B> {
             decoder: TokenDecoder::new(fusion.init(&init.at("fusion"), device), context.encoder_layers, initial_entry),
         };
         let settings = ContextConfig { predictor_positions: Some(context.positions(&spec)), ..context };
-        Ok(Self { backbone, context: Some(path), settings: Some(settings) })
+        Ok(Self { backbone, context: Some(path), settings: Some(settings), int8_head: None })
+    }
+
+    /// The LM head of a model with weights of 8 bits ([`quantize_int8`](Self::quantize_int8)), quantized, [V, D]; `None` of
+    /// other models.
+    pub fn int8_head(&self) -> Option<Tensor<2>> {
+        self.int8_head.clone()
     }
 
     /// The context settings, every one written out; `None` for a plain backbone.
@@ -185,7 +194,11 @@ impl<B: Backbone> ContextLm<B> {
     /// # Shapes
     /// [B, T, D] to [B, T, V]
     pub fn logits(&self, states: Tensor<3>) -> Tensor<3> {
-        product(cast(states, DType::F32), self.backbone.head().transpose())
+        let states = cast(states, DType::F32);
+        match &self.int8_head {
+            Some(head) => linear_int8(states, head.clone(), None),
+            None => product(states, self.backbone.head().transpose()),
+        }
     }
 
     /// Normed states, f32, which the head makes logits of; for who needs logits of few positions at a time.

@@ -3,6 +3,8 @@
 mod backward;
 #[cfg(feature = "flex")]
 mod flex;
+#[cfg(feature = "libtorch")]
+pub(crate) mod libtorch;
 mod masked;
 mod ops;
 mod ranges;
@@ -15,14 +17,15 @@ use burn::tensor::{DType, Tensor};
 use ops::AttentionOps;
 pub use ranges::KeyRanges;
 
-use crate::device::{on_cubecl, on_flex};
+use crate::device::{on_cubecl, on_flex, on_libtorch_cpu};
 use crate::fused;
 
 /// `softmax(q k^T scale) v` for every head, each query attending to its keys of `ranges` only. Query head h has the keys
 /// and values of head h / (H / G).
 ///
-/// On flex and in f32 it is one operation that goes over the scores in tiles, forward and backward, and keeps the inputs,
-/// the output and one number for each query. On GPUs (CubeCL) it keeps the same, but has all scores of a call at a time.
+/// On flex, in f32, it is one operation that goes over the scores in tiles, forward and backward, and keeps the inputs, the
+/// output and one number for each query; so it is on LibTorch's CPU, whose own operation it is there, also in bf16 and f16.
+/// On GPUs (CubeCL) it keeps the same, but has all scores of a call at a time.
 /// Elsewhere it is [`attention_with`].
 ///
 /// # Shapes
@@ -38,11 +41,21 @@ pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, ranges: &KeyRanges, s
     if fused() && on_cubecl(&q) {
         return masked::attention(q, k, v, ranges, scale);
     }
-    if !fused() || ![&q, &k, &v].iter().all(|tensor| tensor.dtype() == DType::F32 && on_flex(tensor)) {
+    let one_type = k.dtype() == q.dtype() && v.dtype() == q.dtype();
+    if !fused() || !one_type || !has_fast_attention(&q) {
         return attention_with(q, k, v, ranges, scale, |weights| weights);
     }
     let (q, k, v) = (q.into_dispatch(), k.into_dispatch(), v.into_dispatch());
     Tensor::from_dispatch(Dispatch::fused_attention(q, k, v, ranges.clone(), scale))
+}
+
+/// Whether there is a fast body for queries, keys and values like these. One without elements is not worth it.
+pub(crate) fn has_fast_attention<const D: usize>(x: &Tensor<D>) -> bool {
+    match x.dtype() {
+        DType::F32 if on_flex(x) => true,
+        DType::F32 | DType::BF16 | DType::F16 => on_libtorch_cpu(x) && x.dims().iter().all(|dim| *dim > 0),
+        _ => false,
+    }
 }
 
 /// [`attention`] of burn's own operations, with `change` of the weights [B, H, T, S] before they meet the values: dropout.

@@ -8,6 +8,18 @@ pub fn on_flex<const D: usize>(tensor: &Tensor<D>) -> bool {
     tensor.device().without_autodiff() == burn::tensor::Device::flex()
 }
 
+/// Whether a tensor is on LibTorch's CPU backend.
+#[cfg(feature = "libtorch")]
+pub(crate) fn on_libtorch_cpu<const D: usize>(tensor: &Tensor<D>) -> bool {
+    tensor.device().without_autodiff() == burn::tensor::Device::libtorch()
+}
+
+/// Whether a tensor is on LibTorch's CPU backend, which is not in this build: no.
+#[cfg(not(feature = "libtorch"))]
+pub(crate) fn on_libtorch_cpu<const D: usize>(_: &Tensor<D>) -> bool {
+    false
+}
+
 /// Whether a tensor is on flex, which is not in this build: no.
 #[cfg(not(feature = "flex"))]
 pub fn on_flex<const D: usize>(_: &Tensor<D>) -> bool {

@@ -8,4 +8,4 @@ pub(crate) mod math;
 pub(crate) mod parallel;
 pub(crate) mod product;
 pub(crate) mod tensor;
-pub(crate) mod vectorised;
+pub(crate) use crate::vectorised;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`linear_cross_entropy`] | language-model loss from hidden states and head weight, never keeping the logits |
 //! | [`linear`] | linear maps, those of few rows at the speed of the memory |
+//! | [`linear_int8`], [`quantize_int8`] | linear maps with weights of 8 bits |
 //! | [`attention`], [`attention_of_projection`] | causal attention with grouped heads, earlier keys and packed documents, never keeping the scores |
 //! | [`gelu`], [`gelu_tanh`], [`swiglu`] | activations; the exact GELU has an exact gradient on every backend |
 //! | [`layer_norm`], [`rms_norm`] | norms |
@@ -51,11 +52,16 @@ mod device;
 mod flex;
 mod fused;
 mod gelu;
+mod int8;
+#[cfg(feature = "libtorch")]
+mod libtorch;
 mod linear;
 mod norm;
 mod projection;
 mod rotary;
 mod swiglu;
+#[cfg(any(feature = "flex", feature = "libtorch"))]
+mod vectorised;
 
 pub use adamw::{AdamWStep, adamw};
 pub use attention::{KeyRanges, attention, attention_with};
@@ -65,6 +71,7 @@ pub use cross_entropy::{
 pub use device::on_flex;
 pub use fused::{fused, set_fused};
 pub use gelu::{gelu, gelu_tanh};
+pub use int8::{linear_int8, quantize_int8};
 pub use linear::linear;
 pub use norm::{layer_norm, rms_norm};
 pub use projection::{QkvOrder, attention_of_projection, split_projection};

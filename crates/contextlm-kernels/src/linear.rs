@@ -7,6 +7,11 @@ mod few_rows;
 mod flex;
 mod ops;
 
+#[cfg(feature = "flex")]
+pub(crate) use few_rows::tasks;
+#[cfg(feature = "flex")]
+pub(crate) use flex::FEW;
+
 use burn::backend::Dispatch;
 use burn::tensor::Tensor;
 use ops::LinearMapOps;

@@ -3,12 +3,15 @@
 mod backward;
 #[cfg(feature = "flex")]
 mod flex;
+#[cfg(feature = "libtorch")]
+mod libtorch;
 mod ops;
 
 use burn::backend::Dispatch;
 use burn::tensor::{DType, Tensor};
 use ops::ProjectionOps;
 
+use crate::attention::has_fast_attention;
 use crate::{KeyRanges, attention, device::on_flex, fused, rotary};
 
 /// How queries, keys and values stand in the output of one map to all of them.
@@ -21,8 +24,8 @@ pub enum QkvOrder {
 }
 
 /// [`attention`] of the three parts of a projection, queries and keys being turned by [`rotary`](crate::rotary()) first
-/// where `angles` (cos and sin) are given. On flex and in f32 the parts are read where they are, and there is one gradient
-/// for all of them.
+/// where `angles` (cos and sin) are given. Where [`attention`](crate::attention()) has a fast body the parts are read where
+/// they are, and there is one gradient for all of them; on LibTorch only without angles.
 ///
 /// # Shapes
 /// - qkv: [B, T, 3*H*Dh]
@@ -43,8 +46,8 @@ pub fn attention_of_projection(
     let [_, length, width] = qkv.dims();
     assert!(heads > 0 && width.is_multiple_of(3 * heads), "{width} is no multiple of 3 * {heads} heads");
     assert_eq!((ranges.queries(), ranges.keys()), (length, length), "the ranges are of other queries and keys");
-    let kernel = fused() && qkv.dtype() == DType::F32 && on_flex(&qkv);
-    if !kernel || angles.as_ref().is_some_and(|(cos, _)| cos.dtype() != DType::F32) {
+    let turns = angles.is_none() || (on_flex(&qkv) && angles.iter().all(|(cos, _)| cos.dtype() == DType::F32));
+    if !fused() || !has_fast_attention(&qkv) || !turns {
         let [mut q, mut k, v] = split_projection(qkv, heads, order);
         if let Some((cos, sin)) = angles {
             q = rotary(q, cos.clone(), sin.clone());

@@ -17,7 +17,7 @@ use crate::{device::on_flex, fused};
 ///
 /// # Shapes
 /// - x: [B, T, H, Dh]
-/// - cos, sin: [B, T, 1, R], or [1, T, 1, R] where all rows agree; R even and at most Dh, the second half as the first
+/// - cos, sin, f32: [B, T, 1, R], or [1, T, 1, R] where all rows agree; R even and at most Dh, the second half as the first
 /// - returns [B, T, H, Dh]
 ///
 /// # Panics

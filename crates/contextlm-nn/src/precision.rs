@@ -3,7 +3,7 @@
 
 use burn::nn::Linear;
 use burn::tensor::{DType, Tensor};
-use contextlm_kernels::{linear, on_flex};
+use contextlm_kernels::{linear, linear_int8, on_flex};
 
 /// The tensor in this type: itself where it has it already.
 pub fn cast<const R: usize>(x: Tensor<R>, dtype: DType) -> Tensor<R> {
@@ -16,13 +16,19 @@ pub fn in_f32<const R: usize, const S: usize>(x: Tensor<R>, compute: impl FnOnce
     cast(compute(cast(x, DType::F32)), dtype)
 }
 
-/// `x W + b` in the type of W, whatever that of the bias is.
+/// `x W + b` in the type of W, whatever that of the bias is; in f32 with weights of 8 bits ([`quantize_int8`], which has them
+/// transposed).
+///
+/// [`quantize_int8`]: contextlm_kernels::quantize_int8
 ///
 /// # Shapes
 /// `[..., inputs]` to `[..., outputs]`
 pub fn apply<const R: usize>(map: &Linear, x: Tensor<R>) -> Tensor<R> {
     let weight = map.weight.val();
     let dtype = weight.dtype();
+    if matches!(dtype, DType::QFloat(_)) {
+        return linear_int8(cast(x, DType::F32), weight, map.bias.as_ref().map(|bias| bias.val()));
+    }
     linear(cast(x, dtype), weight, map.bias.as_ref().map(|bias| cast(bias.val(), dtype)))
 }
 

@@ -1,7 +1,7 @@
 use std::error::Error;
 use std::fmt::Write;
 
-use contextlm_core::Backbone;
+use contextlm_core::{Backbone, ContextLm};
 use contextlm_eval::{PerplexityOptions, perplexity};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -9,6 +9,7 @@ use serde_json::json;
 use super::input::Input;
 use crate::compute::Compute;
 use crate::output::{Outcome, Report};
+use crate::quantize::Quantize;
 use crate::{interrupt, model};
 
 /// Perplexity of a text or of token shards, in disjoint or strided windows
@@ -34,6 +35,9 @@ pub(crate) struct Args {
     batch_tokens: usize,
     #[command(flatten)]
     compute: Compute,
+    /// Weights of fewer bits; the perplexity without it is measured too, and the difference is told
+    #[arg(long, value_enum)]
+    quantize: Option<Quantize>,
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
@@ -44,15 +48,27 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let corpus = args.input.corpus(&found.dir, vocabulary, args.add_special_tokens)?;
 
     interrupt::on_first(|| ())?;
-    let tokens = corpus.sequences.iter().map(|tokens| tokens.len().saturating_sub(1) as u64).sum();
-    let bar = bar(tokens)?;
+    let quantized = match args.quantize {
+        Some(_) => Some(Quantize::apply(args.quantize, loaded.model.clone(), args.compute.dtype)?),
+        None => None,
+    };
+    let tokens: u64 = corpus.sequences.iter().map(|tokens| tokens.len().saturating_sub(1) as u64).sum();
+    let bar = bar(tokens * if quantized.is_some() { 2 } else { 1 })?;
     let options = PerplexityOptions { window: args.window, stride: args.stride, batch_tokens: args.batch_tokens };
-    let measured = perplexity(&loaded.model, &corpus.sequences, &options, &device, |done| {
-        bar.set_position(done);
-        !interrupt::interrupted()
-    });
+    let measure = |model: &ContextLm, before: u64| {
+        perplexity(model, &corpus.sequences, &options, &device, |done| {
+            bar.set_position(before + done);
+            !interrupt::interrupted()
+        })
+    };
+    let measured = measure(&loaded.model, 0);
+    let quantized = match (&measured, &quantized) {
+        (Ok(_), Some(model)) => Some(measure(model, tokens)),
+        _ => None,
+    };
     bar.finish_and_clear();
-    let mut measured = measured?;
+    let unquantized = measured?;
+    let mut measured = quantized.transpose()?.unwrap_or(unquantized);
     (measured.bytes, measured.words) = (corpus.bytes, corpus.words);
 
     let mut text = String::new();
@@ -71,6 +87,13 @@ pub(crate) fn run(args: &Args) -> Outcome {
         writeln!(text, "bits per byte   {bits:>12.4}")?;
     }
     let mut json = measured.to_json();
+    if let Some(quantize) = args.quantize {
+        let (before, after) = (unquantized.perplexity(), measured.perplexity());
+        writeln!(text, "without --quantize {before:>9.4}: {} costs {:+.4}", quantize.name(), after - before)?;
+        json["quantize"] = json!(quantize.name());
+        json["unquantized"] = json!({ "nll": unquantized.nll, "perplexity": before });
+        json["perplexity_difference"] = json!(after - before);
+    }
     json["model"] = model::named(&found);
     json["text"] = json!(args.input.text);
     json["shards"] = json!(args.input.shards);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use contextlm_core::{BackboneConfig, ContextConfig, ContextLmConfig, GptNeoXConfig};
 use serde_json::{Value, json};
 
-use super::{contextlm, fails, json_of, text};
+use super::{contextlm, fails, json_of, text, with_tokenizer};
 
 const TASKS: &str =
     "arc_challenge,arc_easy,blimp,boolq,hellaswag,lambada_openai,openbookqa,piqa,sciq,wikitext,winogrande";
@@ -59,6 +59,27 @@ fn perplexity_of_one_window_is_what_score_gives() {
     close(number(&found, "perplexity"), (nll / tokens as f64).exp());
     close(number(&found, "bits_per_byte"), nll / (2.0_f64.ln() * words.len() as f64));
     close(number(&found, "word_perplexity"), (nll / 8.0).exp());
+}
+
+#[test]
+fn weights_of_8_bits_tell_what_they_cost() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = with_tokenizer(folder.path());
+    let file = folder.path().join("a.txt");
+    fs::write(&file, "one two three four five six seven eight ".repeat(20)).unwrap();
+    let args = ["eval", "perplexity", "--model", text(&dir), "--text", text(&file)];
+    let (plain, found) = (json_of(&args), json_of(&[&args[..], &["--quantize", "int8"]].concat()));
+    assert!(plain["quantize"].is_null() && plain["unquantized"].is_null());
+    assert_eq!(found["unquantized"]["perplexity"], plain["perplexity"]);
+    let difference = number(&found, "perplexity") - number(&plain, "perplexity");
+    assert_eq!(number(&found, "perplexity_difference"), difference);
+    assert!(difference != 0.0 && difference.abs() < 0.05 * number(&plain, "perplexity"), "{difference}");
+    let generate = ["generate", "--model", text(&dir), "--prompt", "one two", "--quantize", "int8"];
+    let generated = json_of(&generate);
+    assert_eq!(generated["quantize"], "int8");
+    assert!(!generated["tokens"].as_array().unwrap().is_empty());
+    let message = fails(&[&generate[..], &["--dtype", "bf16"]].concat(), 1);
+    assert!(message.contains("--dtype bf16"), "{message}");
 }
 
 #[test]

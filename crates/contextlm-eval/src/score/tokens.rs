@@ -1,5 +1,5 @@
 use burn::tensor::{DType, Int, Tensor, TensorData};
-use contextlm_core::{Backbone, ContextLm};
+use contextlm_core::{Backbone, ContextLm, linear_int8};
 
 use crate::EvalError;
 
@@ -18,14 +18,20 @@ pub struct TokenScore {
 /// Turns hidden states into log-probabilities of given tokens. Logits exist for a few positions at a time only.
 #[derive(Debug, Clone)]
 pub struct TokenScorer {
-    /// [D, V].
+    /// [D, V]; [V, D] where its weights are of 8 bits.
     head: Tensor<2>,
+    int8: bool,
+    vocabulary: usize,
 }
 
 impl TokenScorer {
     /// For the states of this model, as [`ContextLm::hidden_states`] gives them.
     pub fn new<B: Backbone>(model: &ContextLm<B>) -> Self {
-        Self { head: model.backbone.head().transpose() }
+        let vocabulary = model.backbone.spec().vocabulary;
+        match model.int8_head() {
+            Some(head) => Self { head, int8: true, vocabulary },
+            None => Self { head: model.backbone.head().transpose(), int8: false, vocabulary },
+        }
     }
 
     /// The score of one target for every state. The softmax is computed in f32, whatever the model's type.
@@ -48,13 +54,16 @@ impl TokenScorer {
 
     /// The same, with log-probabilities that may be no numbers: the caller knows whose they are.
     pub(super) fn unchecked(&self, states: Tensor<2>, targets: &[u32]) -> Result<Vec<TokenScore>, EvalError> {
-        let ([count, _], [_, vocabulary]) = (states.dims(), self.head.dims());
+        let ([count, _], vocabulary) = (states.dims(), self.vocabulary);
         assert_eq!(count, targets.len(), "one target a state");
         let rows = (LOGITS_BYTES / (4 * vocabulary)).max(1);
         let mut scores = Vec::with_capacity(count);
         for (number, targets) in targets.chunks(rows).enumerate() {
             let states = states.clone().narrow(0, number * rows, targets.len());
-            let logits = states.cast(self.head.dtype()).matmul(self.head.clone()).cast(DType::F32); // [n, V]
+            let logits = match self.int8 {
+                true => linear_int8(states.cast(DType::F32), self.head.clone(), None),
+                false => states.cast(self.head.dtype()).matmul(self.head.clone()).cast(DType::F32),
+            }; // [n, V]
             scores.extend(of_logits(logits, targets)?);
         }
         Ok(scores)

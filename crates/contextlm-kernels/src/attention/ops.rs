@@ -7,7 +7,7 @@ use super::KeyRanges;
 
 /// Attention in one operation. It has no composed body: where there is no fast one,
 /// [`attention_with`](super::attention_with) is used instead, which burn differentiates as it does all else.
-#[backend_extension(Flex: cfg(feature = "flex"), Autodiff)]
+#[backend_extension(Flex: cfg(feature = "flex"), LibTorch: cfg(feature = "libtorch"), Autodiff)]
 #[allow(unused_variables)] // without a backend
 pub(crate) trait AttentionOps: Backend {
     /// Shapes as in [`attention`](super::attention).

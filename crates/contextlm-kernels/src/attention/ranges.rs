@@ -62,6 +62,19 @@ impl KeyRanges {
         self.0.rows
     }
 
+    /// Whether, in all rows, query t attends to the keys 0..=t and there are no others.
+    #[cfg(feature = "libtorch")]
+    pub(crate) fn all_before(&self) -> bool {
+        let Inner { queries, keys, ranges, .. } = &*self.0;
+        queries == keys && ranges.iter().enumerate().all(|(i, range)| *range == (0..(i % queries) as u32 + 1))
+    }
+
+    /// Whether every query attends to every key.
+    #[cfg(feature = "libtorch")]
+    pub(crate) fn all_keys(&self) -> bool {
+        self.0.ranges.iter().all(|range| *range == (0..self.0.keys as u32))
+    }
+
     /// The ranges of a row's queries.
     pub(crate) fn of_row(&self, row: usize) -> &[Range<u32>] {
         let row = if self.0.rows == 1 { 0 } else { row };

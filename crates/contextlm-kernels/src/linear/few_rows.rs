@@ -67,7 +67,7 @@ pub(super) fn product<E: Stored>(x: &[f32], weight: &[E], order: Order, rows: us
 }
 
 /// Number of tasks for that many weights; one if threads would cost more than they save.
-fn tasks(weights: usize) -> usize {
+pub(crate) fn tasks(weights: usize) -> usize {
     if weights <= TASK / TASKS { 1 } else { weights.div_ceil(TASK).next_multiple_of(TASKS) }
 }
 

@@ -11,7 +11,7 @@ use crate::flex::tensor::FlexTensor;
 use crate::fused;
 
 /// Above it the tiled products of burn are faster.
-const FEW: usize = 8;
+pub(crate) const FEW: usize = 8;
 
 /// x W + b if the switch is on, there are few rows and the weight lies in one of the two orders.
 pub(super) fn few_rows(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor>) -> Option<FlexTensor> {

@@ -8,7 +8,7 @@ use crate::KeyRanges;
 
 /// As attention, it has no composed body. Shapes as in [`attention_of_projection`](super::attention_of_projection);
 /// cos and sin are empty where nothing is turned.
-#[backend_extension(Flex: cfg(feature = "flex"), Autodiff)]
+#[backend_extension(Flex: cfg(feature = "flex"), LibTorch: cfg(feature = "libtorch"), Autodiff)]
 #[allow(unused_variables, clippy::too_many_arguments)] // without a backend
 pub(crate) trait ProjectionOps: Backend {
     fn fused_projection(

@@ -4,8 +4,11 @@
 mod activations;
 mod adamw;
 mod attention;
+mod bf16;
 mod cross_entropy;
+mod edges;
 mod gelu;
+mod int8;
 mod linear;
 mod norm;
 mod projection;

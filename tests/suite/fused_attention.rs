@@ -1,0 +1,139 @@
+//! Attention as one operation on every backend of this build against its composed form on the same backend. Those without
+//! an operation of their own compose it: they are equal.
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use contextlm_kernels::{KeyRanges, QkvOrder, attention, attention_of_projection, attention_with, split_projection};
+
+use crate::backends::devices;
+
+/// B, T, S, H, G, Dh.
+type Shape = [usize; 6];
+
+fn noise<const D: usize>(shape: [usize; D], seed: f32, device: &Device) -> Tensor<D> {
+    let count = shape.iter().product::<usize>();
+    let values: Vec<f32> =
+        (0..count).map(|i| 1.5 * ((i as f32) * 1.7 + seed * 31.0 + (i as f32).sqrt()).sin()).collect();
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+fn values<const D: usize>(x: Tensor<D>) -> Vec<f64> {
+    x.into_data().convert::<f64>().try_into_vec().unwrap()
+}
+
+fn assert_near(what: &str, found: &[f64], expected: &[f64], tolerance: f64) {
+    assert_eq!(found.len(), expected.len(), "{what}: length");
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
+    let difference = norm(&mut found.iter().zip(expected).map(|(a, b)| a - b));
+    // A single key has a softmax of 1, whose gradient is rounding.
+    let limit = tolerance * norm(&mut expected.iter().copied()).max(1e-3);
+    assert!(difference <= limit, "{what}: differs by {difference:.2e}, allowed {limit:.2e}");
+}
+
+/// Output, and gradients of q, k and v.
+fn run(fused: bool, shape: Shape, ranges: &KeyRanges, dtype: DType, device: &Device) -> [Vec<f64>; 4] {
+    let [rows, queries, keys, heads, kv_heads, width] = shape;
+    let leaf = |shape, seed| noise(shape, seed, device).cast(dtype).detach().require_grad();
+    let q = leaf([rows, queries, heads, width], 1.0);
+    let [k, v] = [2.0, 3.0].map(|seed| leaf([rows, keys, kv_heads, width], seed));
+    // The composed form in f32, on the same rounded inputs.
+    let y = match fused {
+        true => attention(q.clone(), k.clone(), v.clone(), ranges, 0.3).cast(DType::F32),
+        false => {
+            let [q, k, v] = [&q, &k, &v].map(|x| x.clone().cast(DType::F32));
+            attention_with(q, k, v, ranges, 0.3, |weights| weights)
+        }
+    };
+    assert_eq!(y.dims(), [rows, queries, heads * width]);
+    let upstream = noise(y.dims(), 4.0, device);
+    let gradients = (y.clone() * upstream).sum().backward();
+    let of = |x: &Tensor<4>| values(x.grad(&gradients).unwrap().cast(DType::F32));
+    [values(y), of(&q), of(&k), of(&v)]
+}
+
+fn compare(shape: Shape, ranges: &KeyRanges) {
+    for (name, device) in devices() {
+        let device = device.autodiff();
+        let mut dtypes = vec![(DType::F32, 1e-5, 1e-4)];
+        if name == "libtorch" {
+            dtypes.push((DType::BF16, 2e-2, 2e-2));
+        }
+        for (dtype, of_values, of_gradients) in dtypes {
+            let found = run(true, shape, ranges, dtype, &device);
+            let expected = run(false, shape, ranges, dtype, &device);
+            let own = name == "libtorch" && found[0].len() > 1000;
+            assert!(!own || found[0] != expected[0], "{name}: it is composed");
+            for (what, (found, expected)) in ["value", "q", "k", "v"].iter().zip(found.iter().zip(&expected)) {
+                let tolerance = if *what == "value" { of_values } else { of_gradients };
+                assert_near(&format!("{name} {dtype:?} {shape:?}: {what}"), found, expected, tolerance);
+            }
+        }
+    }
+}
+
+#[test]
+fn causal() {
+    for (rows, length, heads, kv_heads, width) in
+        [(1, 1, 1, 1, 1), (2, 3, 2, 2, 5), (3, 65, 4, 2, 16), (1, 257, 3, 1, 7), (2, 130, 2, 2, 64)]
+    {
+        compare([rows, length, length, heads, kv_heads, width], &KeyRanges::causal(0, length));
+    }
+}
+
+#[test]
+fn queries_that_are_the_last_of_the_keys() {
+    for (past, queries) in [(5, 1), (300, 1), (70, 70), (511, 3)] {
+        compare([2, queries, past + queries, 4, 2, 16], &KeyRanges::causal(past, queries));
+    }
+}
+
+#[test]
+fn packed_documents_and_rows_of_different_pasts() {
+    let documents =
+        |starts: &[usize]| (0..90).map(|t| *starts.iter().rfind(|start| **start <= t).unwrap()..t + 1).collect();
+    let packed = KeyRanges::new(vec![documents(&[0, 3, 70]), documents(&[0, 41])], 90);
+    compare([2, 90, 90, 2, 1, 8], &packed);
+    let pasts = KeyRanges::new(vec![vec![0..3, 0..4], vec![0..50, 0..51]], 51);
+    compare([2, 2, 51, 2, 2, 8], &pasts);
+}
+
+#[test]
+fn no_rows_and_no_queries() {
+    for (name, device) in devices() {
+        // wgpu has no tensors without elements.
+        if name == "wgpu" {
+            continue;
+        }
+        let of = |rows, length| Tensor::<4>::zeros([rows, length, 2, 8], &device);
+        let none = attention(of(0, 4), of(0, 4), of(0, 4), &KeyRanges::causal(0, 4), 1.0);
+        assert_eq!(none.dims(), [0, 4, 16], "{name}");
+        let none = attention(of(2, 0), of(2, 3), of(2, 3), &KeyRanges::causal(3, 0), 1.0);
+        assert_eq!(none.dims(), [2, 0, 16], "{name}");
+    }
+}
+
+#[test]
+fn parts_of_a_projection() {
+    for (name, device) in devices() {
+        let device = device.autodiff();
+        for order in [QkvOrder::Parts, QkvOrder::Heads] {
+            for [rows, length, heads, width] in [[1, 1, 1, 2], [2, 5, 3, 8], [2, 70, 3, 8]] {
+                let ranges = KeyRanges::causal(0, length);
+                let run = |whole: bool| {
+                    let qkv = noise([rows, length, 3 * heads * width], 1.0, &device).require_grad();
+                    let y = if whole {
+                        attention_of_projection(qkv.clone(), heads, order, None, &ranges, 0.3)
+                    } else {
+                        let [q, k, v] = split_projection(qkv.clone(), heads, order);
+                        attention_with(q, k, v, &ranges, 0.3, |weights| weights)
+                    };
+                    let gradients = (y.clone() * noise(y.dims(), 2.0, &device)).sum().backward();
+                    [values(y), values(qkv.grad(&gradients).unwrap())]
+                };
+                let (found, expected) = (run(true), run(false));
+                let what = format!("{name} {order:?} {:?}", [rows, length, heads, width]);
+                assert_near(&what, &found[0], &expected[0], 1e-5);
+                assert_near(&format!("{what}: gradient"), &found[1], &expected[1], 1e-4);
+            }
+        }
+    }
+}
