@@ -1,6 +1,6 @@
 //! Times training steps of a GPT-2 of any shape, or of a preset, on random tokens, for comparisons with other programs.
 //!
-//! `tools/bench_torch.py`, `tools/bench_memory.py` and `tools/gpu/speed.py` run it in turn with PyTorch.
+//! `tools/gpu/speed.py` runs it on CUDA in turn with PyTorch; on other devices there is `contextlm bench`.
 
 use std::error::Error;
 use std::process::ExitCode;
