@@ -6,8 +6,9 @@
     $python tools/check_lm_eval.py target/debug/contextlm --model DIR        # a checkpoint with its tokenizer
     $python tools/check_lm_eval.py target/release/contextlm --bench 500      # the time of HellaSwag questions
 
-Both are asked the same examples: 10 of each task of tests/fixtures/tasks and, where CONTEXTLM_DATA is set, 50 of each
-task in it (3 pages of wikitext). The log-likelihood of every request must agree to 1e-3, accuracies must be equal,
+Both are asked the same examples: 10 of each task of tests/fixtures/tasks; rows as the hub has them, of
+tests/fixtures/hub, which the harness turns into requests by its own task files; and, where CONTEXTLM_DATA is set, 50 of
+each task in it (3 pages of wikitext). The log-likelihood of every request must agree to 1e-3, accuracies must be equal,
 perplexities and standard errors as close as that makes them. Exits with 1 at the first difference.
 
 The harness gets local JSON files and no network. Text of choices has its own leading space in our data: here it is
@@ -45,6 +46,8 @@ os.environ |= {
 import torch  # noqa: E402
 from lm_eval import simple_evaluate  # noqa: E402
 from lm_eval.models.huggingface import HFLM  # noqa: E402
+from lm_eval.tasks import TaskManager  # noqa: E402
+from lm_eval.tasks._yaml_loader import load_yaml  # noqa: E402
 from lm_eval.tasks.wikitext import preprocess_wikitext  # noqa: E402
 from transformers import (  # noqa: E402
     GPT2Config,
@@ -56,6 +59,7 @@ from transformers import (  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 FIXTURES = ROOT / "tests/fixtures/tasks"
+HUB_ROWS = ROOT / "tests/fixtures/hub"
 TASKS = "lambada_openai hellaswag piqa arc_easy arc_challenge winogrande sciq openbookqa boolq blimp wikitext".split()
 ACC, ACC_NORM = ["acc"], ["acc", "acc_norm", "acc_bytes"]
 THREADS = 2
@@ -86,8 +90,8 @@ def pages(path):
     return [{"page": page} for page in found if page.strip()]
 
 
-def fixtures():
-    return {task: lines(FIXTURES / f"{task}.jsonl") for task in TASKS}
+def fixtures(folder=FIXTURES):
+    return {task: lines(folder / f"{task}.jsonl") for task in TASKS}
 
 
 def given(data, count):
@@ -109,16 +113,38 @@ def given(data, count):
     return found
 
 
+def group_of(row):
+    return row["group"] if "group" in row else row["UID"]
+
+
+def parts(task, rows):
+    """The rows by the harness's names of tasks: blimp is one for each group."""
+    if task != "blimp":
+        return {task: rows}
+    groups = {}
+    for row in rows:
+        groups.setdefault(f"blimp_{group_of(row)}", []).append(row)
+    return groups
+
+
 def harness_tasks(task, rows, folder, shots):
-    """The task as configurations of the harness, by name; blimp as one for each group."""
-    if task == "blimp":
-        groups = {}
-        for row in rows:
-            groups.setdefault(row["group"], []).append(row)
-        parts = {f"blimp_{group}": rows for group, rows in groups.items()}
-    else:
-        parts = {task: rows}
-    return {name: configuration(task, name, rows, folder, shots) for name, rows in parts.items()}
+    """The task as configurations of the harness, by name."""
+    return {name: configuration(task, name, rows, folder, shots) for name, rows in parts(task, rows).items()}
+
+
+def own_tasks(task, rows, folder, manager):
+    """The harness's own tasks, with rows of the hub from a file in place of the hub."""
+    made = {}
+    for name, rows in parts(task, rows).items():
+        path = folder / f"{name}.json"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        splits = {split: str(path) for split in ("train", "validation", "test")}
+        made[name] = load_yaml(manager.task_index[name].yaml_path) | {
+            "dataset_path": "json", "dataset_name": None, "dataset_kwargs": {"data_files": splits},
+        }
+        for key in ("tag", "group"):
+            made[name].pop(key, None)
+    return made
 
 
 def configuration(task, name, rows, folder, shots):
@@ -191,13 +217,13 @@ def ours(program, model, data, tasks, out, shots=None, extra=()):
     return json.loads(done.stdout.splitlines()[-1]), samples
 
 
-def write_data(data, folder):
-    """The rows as files that both read, and task files that count all metrics."""
+def write_data(data, folder, every_metric=True):
+    """The rows as files, and task files, which count all metrics if that is wanted."""
     tasks = {}
     for task, rows in data.items():
         (folder / f"{task}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         text = (ROOT / f"crates/contextlm-eval/tasks/{task}.toml").read_text()
-        if 'shape = "choices"' in text:
+        if every_metric and 'shape = "choices"' in text:
             start = text.index("metrics = ")
             text = f'{text[:start]}metrics = {json.dumps(ACC_NORM)}{text[text.index("]", start) + 1 :]}'
         tasks[task] = folder / f"{task}.toml"
@@ -220,10 +246,10 @@ def compare(label, data, ours_found, theirs_found):
     (results, samples), (their_results, their_samples) = ours_found, theirs_found
     worst, requests, cut = 0.0, 0, sum(results["truncated"].values())
     for task, rows in data.items():
-        names = [task] if task != "blimp" else [f"blimp_{group}" for group in dict.fromkeys(row["group"] for row in rows)]
+        names = list(parts(task, rows))
         expected = [sample for name in names for sample in sorted(their_samples[name], key=lambda s: s["doc_id"])]
         order = range(len(rows)) if task != "blimp" else sorted(
-            range(len(rows)), key=lambda n: names.index(f"blimp_{rows[n]['group']}"))
+            range(len(rows)), key=lambda n: names.index(f"blimp_{group_of(rows[n])}"))
         for number, sample in zip(order, expected, strict=True):
             mine = samples[task][number]
             values = mine["resps"]
@@ -279,18 +305,22 @@ def make_model(kind, tokenizer, folder, **sizes):
     return folder
 
 
-def check(program, label, model, data, shots=0):
+def check(program, label, model, data, shots=0, hub=None):
+    """`hub`: the harness's tasks, where the rows are as the hub has them."""
     contextlm = json.loads((Path(model) / "config.json").read_text())["model_type"] == "contextlm"
     lm = HFLM(pretrained=str(model), device="cpu", dtype=torch.float32, batch_size=8, trust_remote_code=contextlm)
     with tempfile.TemporaryDirectory() as scratch:
         scratch = Path(scratch)
         (scratch / "data").mkdir()
         (scratch / "harness").mkdir()
-        files = write_data(data, scratch / "data")
+        files = write_data(data, scratch / "data", every_metric=hub is None)
         mine = ours(program, model, scratch / "data", files, scratch / "out", shots)
         configurations = {}
         for task, rows in data.items():
-            configurations |= harness_tasks(task, rows, scratch / "harness", shots)
+            if hub:
+                configurations |= own_tasks(task, rows, scratch / "harness", hub)
+            else:
+                configurations |= harness_tasks(task, rows, scratch / "harness", shots)
         return compare(label, data, mine, theirs(lm, configurations))
 
 
@@ -298,8 +328,10 @@ def check_all(program, model):
     found = given(Path(os.environ["CONTEXTLM_DATA"]), 50) if os.environ.get("CONTEXTLM_DATA") else {}
     if not found:
         print("CONTEXTLM_DATA is not set, or holds no tasks: only the examples of our own are compared")
+    hub = TaskManager()
     if model:
         check(program, model, model, fixtures())
+        check(program, f"{model}, rows of the hub", model, fixtures(HUB_ROWS), hub=hub)
         if found:
             check(program, f"{model}, CONTEXTLM_DATA", model, found)
         return
@@ -311,6 +343,7 @@ def check_all(program, model):
             if check(program, f"{kind}, our own examples", model, fixtures()) == 0:
                 sys.exit("no input was cut: the examples do not test that")
             check(program, f"{kind}, our own examples, 2 shots", model, solved, shots=2)
+            check(program, f"{kind}, rows of the hub", model, fixtures(HUB_ROWS), hub=hub)
         if not found:
             return
         for kind, name in (("gpt2", "gpt2"), ("neox", "pythia")):

@@ -6,8 +6,10 @@
 
 Exports every model directory below the folder, with the Python code where it is a ContextLM, loads it with
 `AutoModelForCausalLM`, compares the log-probabilities of a few tokens with those of `contextlm score`, and lets `generate`
-write a few; some of them also in shards, in bf16 and in f16. Then writes a ContextLM of every fusion with every pooling in
-three families with the PyTorch reference, and compares what both make of it. Exits with 1 at the first difference.
+write a few; some of them also in shards, in bf16 and in f16. Then makes ContextLMs of plain checkpoints, in both dialects of
+config.json, and loads what is exported in bf16 and in f16 without naming a type and with every type. At last writes a ContextLM
+of every fusion with every pooling in three families with the PyTorch reference, and compares what both make of it. Exits with
+1 at the first difference.
 """
 
 import argparse
@@ -34,12 +36,18 @@ def ours(program, *words):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def compare(program, folder, tokens, logprobs):
+def compare(program, folder, tokens, logprobs, limit=1e-4):
     found = ours(program, "score", "--model", folder, "--tokens", " ".join(map(str, tokens[0].tolist())))
     difference = (logprobs - torch.tensor(found["logprobs"])).abs().max().item()
-    if not difference < 1e-4:
+    if not difference < limit:
         sys.exit(f"{folder.name}: log-probabilities differ by {difference}")
     return difference
+
+
+def logprobs_of(model, tokens):
+    with torch.no_grad():
+        logits = model(tokens).logits.float()
+    return logits.log_softmax(-1)[0, :-1].gather(1, tokens[0, 1:, None])[:, 0], max(1, logits.abs().max().item())
 
 
 def check(program, source, scratch, *how):
@@ -57,8 +65,7 @@ def check(program, source, scratch, *how):
         sys.exit(f"{source.name}: transformers reports {wrong}")
     vocabulary = model.get_input_embeddings().num_embeddings
     tokens = torch.randint(vocabulary, (1, 10), generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        logprobs = model(tokens).logits.log_softmax(-1)[0, :-1].gather(1, tokens[0, 1:, None])[:, 0]
+    logprobs, _ = logprobs_of(model, tokens)
     difference = compare(program, folder, tokens, logprobs)
     written = model.generate(tokens[:, :5], max_new_tokens=5, do_sample=False, use_cache=False, pad_token_id=0)
     if written.shape[1] <= 5:
@@ -74,9 +81,28 @@ def check_combination(program, scratch, number, family, fusion, pooling):
     torch.manual_seed(number)
     model = fixtures.write_model(folder, family(), context)
     tokens = torch.randint(fixtures.VOCABULARY, (1, 12))
-    with torch.no_grad():
-        logprobs = model(tokens).logits.log_softmax(-1)[0, :-1].gather(1, tokens[0, 1:, None])[:, 0]
+    logprobs, _ = logprobs_of(model, tokens)
     return compare(program, folder, tokens, logprobs)
+
+
+def check_imported(program, source, scratch, dtype):
+    """A plain checkpoint as a ContextLM in a half type, as the docs load it and with every type. Its config names types, its
+    own and its backbone's."""
+    plain, folder = Path(scratch) / f"plain_{source.name}_{dtype}", Path(scratch) / f"imported_{source.name}_{dtype}"
+    ours(program, "import", "--from", source, "--out", plain, "--context", "fusion=normed_add")
+    ours(program, "export", "--from", plain, "--out", folder, "--with-python", "--dtype", dtype)
+    tokens = torch.randint(61, (1, 10), generator=torch.Generator().manual_seed(0))
+    worst = 0
+    for types in ({}, *({"torch_dtype": name} for name in ("auto", torch.float32, torch.bfloat16))):
+        model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True, **types).eval()
+        held = {parameter.dtype for parameter in model.parameters()}
+        if len(held) > 1:
+            sys.exit(f"{folder.name}, loaded with {types}: parameters of {held}")
+        logprobs, largest = logprobs_of(model, tokens)
+        whole = held == {torch.float32}
+        difference = compare(program, folder, tokens, logprobs, 1e-4 if whole else 2e-2 * largest)
+        worst = max(worst, difference if whole else 0)
+    return worst
 
 
 def main():
@@ -98,6 +124,9 @@ def main():
         ways = [("--max-shard-bytes", "4000"), ("--dtype", "bf16"), ("--dtype", "f16")]
         worst = max(check(program, source, scratch, *way) for source in some for way in ways)
         print(f"{len(some)} models in shards, in bf16 and in f16: at most {worst:.1e}")
+        plain = [args.models / name for name in ("gpt2", "neox", "llama", "v5_gpt2", "v5_neox", "v5_llama", "v5_qwen2")]
+        worst = max(check_imported(program, source, scratch, dtype) for source in plain for dtype in ("bf16", "f16"))
+        print(f"{len(plain)} models made ContextLMs, in bf16 and in f16, loaded as any type: in f32 at most {worst:.1e}")
         combinations = list(itertools.product((fixtures.gpt2, fixtures.neox, fixtures.llama), FUSIONS, POOLINGS))
         worst = max(check_combination(program, scratch, number, *each) for number, each in enumerate(combinations))
         print(f"{len(combinations)} ContextLMs of every fusion and pooling: at most {worst:.1e}")

@@ -3,9 +3,9 @@
 
     cargo build --release -p contextlm-cli --features libtorch
     python3 tools/compare_dtypes.py --program target/release/contextlm --device libtorch \\
-        --tokenizer gpt2/tokenizer.json --text books/valid.jsonl.zst
+        --tokenizer gpt2/tokenizer.json --text books/train-00.jsonl.zst --valid books/valid.jsonl.zst
 
-The text is prepared, then the same GPT-2 shaped ContextLM is trained from the same seed once in f32 and once in bf16. Speed is
+The texts are prepared, then the same GPT-2 shaped ContextLM is trained from the same seed once in f32 and once in bf16. Speed is
 the median over the steps of each run, which follow one another; to see that the machine is steady, the first steps
 are run once more at the end. The last line is one JSON object.
 """
@@ -65,14 +65,16 @@ def main():
     parser.add_argument("--program", default="contextlm")
     parser.add_argument("--device", default="libtorch")
     parser.add_argument("--tokenizer", required=True)
-    parser.add_argument("--text", required=True)
+    parser.add_argument("--text", required=True, help="file or folder to train on")
+    parser.add_argument("--valid", required=True, help="file or folder to validate with")
     for name, default in [("width", 256), ("layers", 4), ("heads", 4), ("length", 128), ("batch", 512), ("steps", 300)]:
         parser.add_argument(f"--{name}", type=int, default=default, help=f"default {default}")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
+        # A share of a few books may be none of them: what is held out is named.
         call(args.program, "prepare", "--tokenizer", args.tokenizer, "--out", str(folder / "shards"), args.text,
-             "--part-bytes", "20000", "--valid-fraction", "0.05")
+             "--valid", args.valid)
         again = max(8, args.steps // 10)
         f32, f32_loss = train(args, folder, "f32", "f32", args.steps)
         bf16, bf16_loss = train(args, folder, "bf16", "bf16", args.steps)

@@ -96,10 +96,15 @@ LLAMA3 = dict(
 )
 
 
-def scaled(**settings):
-    return llama(
-        scaling=LLAMA3, theta=100.0, max_position_embeddings=48, num_attention_heads=2, num_key_value_heads=1, **settings
-    )
+def scaled(original=8, **settings):
+    scaling = LLAMA3 | {"original_max_position_embeddings": original}
+    heads = dict(num_attention_heads=2, num_key_value_heads=1)
+    return llama(scaling=scaling, theta=100.0, max_position_embeddings=48, **heads, **settings)
+
+
+def scaled_fast():
+    """Four times the length, in which the first frequency has 5.1 turns, more than the upper limit, and stays as it is."""
+    return scaled(num_hidden_layers=1, original=32)
 
 
 CASES = {
@@ -113,6 +118,7 @@ CASES = {
     "llama_biased": lambda: llama(attention_bias=True, mlp_bias=True, head_dim=6),
     "mistral": lambda: llama("mistral", sliding_window=None, head_dim=12),
     "qwen2": lambda: llama("qwen2", tie_word_embeddings=True, rms_norm_eps=1e-5),
+    "llama_scaled_fast": scaled_fast,
 }
 CASES_OF_5 = {
     "v5_gpt2": lambda: gpt2(n_layer=1),

@@ -104,6 +104,9 @@ eps = 1e-8
 weight_decay = 0.1
 # Largest global norm of the gradients (float, default 1.0; 0 does not clip).
 grad_clip = 1.0
+# Of muon alone, in PyTorch's words: momentum (float, default 0.95), nesterov (boolean, default true), ns_steps (integer,
+# default 5), and adjust_lr_fn (string, default "match_rms_adamw", with which lr and weight_decay mean what they mean for
+# adamw; or "original").
 
 [schedule]
 # "cosine", "wsd" (warm-up, stable, decay) or "constant" (string, default "cosine").

@@ -11,6 +11,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Parser;
+use contextlm_examples::StepShape;
 use contextlm_kernels::set_fused;
 use measure::{copy_rate, median_seconds, product_rate};
 use parts::{Part, parts};
@@ -19,20 +20,8 @@ use serde_json::json;
 /// Times the parts of a training step.
 #[derive(Parser)]
 struct Args {
-    #[arg(long, default_value_t = 512)]
-    width: usize,
-    #[arg(long, default_value_t = 6)]
-    layers: usize,
-    #[arg(long, default_value_t = 8)]
-    heads: usize,
-    #[arg(long, default_value_t = 8192)]
-    vocabulary: usize,
-    /// Sequences in a batch
-    #[arg(long, default_value_t = 4)]
-    rows: usize,
-    /// Tokens in a sequence
-    #[arg(long, default_value_t = 256)]
-    length: usize,
+    #[command(flatten)]
+    shape: StepShape,
     /// How often each part is timed; the median counts
     #[arg(long, default_value_t = 5)]
     repeats: usize,
@@ -57,8 +46,8 @@ fn run() -> Result<(), Box<dyn Error>> {
         "ms a step", "times", "composed", "fused", "arithmetic", "bytes"
     );
 
-    let (mut total, mut rows) = ([0.0; 4], Vec::new());
-    for Part { name, times, flops: part_flops, bytes: part_bytes, mut run } in parts(&args, &device) {
+    let (mut total, mut measured) = ([0.0; 4], Vec::new());
+    for Part { name, times, flops: part_flops, bytes: part_bytes, mut run } in parts(&args.shape, &device) {
         let mut timed = |fused: bool| {
             set_fused(fused);
             median_seconds(args.repeats, &device, &mut run)
@@ -68,18 +57,19 @@ fn run() -> Result<(), Box<dyn Error>> {
         let ms = seconds.map(|seconds| seconds * times as f64 * 1e3);
         println!("{name:<14} {times:>5} {:>12.1} {:>10.1} {:>12.1} {:>12.1}", ms[0], ms[1], ms[2], ms[3]);
         total.iter_mut().zip(ms).for_each(|(total, ms)| *total += ms);
-        rows.push(json!({
+        measured.push(json!({
             "part": name, "times": times, "composed_ms": ms[0], "fused_ms": ms[1], "arithmetic_ms": ms[2], "bytes_ms": ms[3],
         }));
     }
     println!("{:<14} {:>5} {:>12.1} {:>10.1} {:>12.1} {:>12.1}", "all", "", total[0], total[1], total[2], total[3]);
     if args.json {
+        let StepShape { width, layers, heads, vocabulary, rows, length } = args.shape;
         let shape = json!({
-            "width": args.width, "layers": args.layers, "heads": args.heads, "vocabulary": args.vocabulary,
-            "rows": args.rows, "length": args.length, "device": args.device,
+            "width": width, "layers": layers, "heads": heads, "vocabulary": vocabulary, "rows": rows, "length": length,
+            "device": args.device,
         });
         let rates = json!({ "product_flops_per_second": flops, "copy_bytes_per_second": bytes });
-        println!("{}", json!({ "shape": shape, "rates": rates, "parts": rows }));
+        println!("{}", json!({ "shape": shape, "rates": rates, "parts": measured }));
     }
     Ok(())
 }

@@ -3,12 +3,11 @@
 use burn::optim::{AdamWConfig, AdamWState, Optimizer};
 use burn::tensor::module::{embedding, linear};
 use burn::tensor::{Device, Distribution, Int, Tensor};
+use contextlm_examples::StepShape;
 use contextlm_kernels::{
     AdamWStep, CrossEntropyOptions, KeyRanges, QkvOrder, adamw, attention_of_projection, gelu_tanh, layer_norm,
     linear_cross_entropy,
 };
-
-use crate::Args;
 
 /// One kind of operation.
 pub struct Part {
@@ -22,12 +21,12 @@ pub struct Part {
 }
 
 /// All of them, largest tensors first.
-pub fn parts(args: &Args, device: &Device) -> Vec<Part> {
-    let Args { width, layers, heads, vocabulary, rows, length, .. } = *args;
+pub fn parts(shape: &StepShape, device: &Device) -> Vec<Part> {
+    let StepShape { width, layers, heads, vocabulary, rows, length } = *shape;
     let (tape, tokens) = (device.clone().autodiff(), rows * length);
     let states = |factor: usize| random([rows, length, factor * width], &tape);
     let bytes = |elements: usize| 4.0 * elements as f64;
-    let mut parts = vec![linear_maps(args, &tape), head(args, &tape)];
+    let mut parts = vec![linear_maps(shape, &tape), head(shape, &tape)];
 
     let (ranges, qkv) = (KeyRanges::causal(0, length), states(3));
     parts.push(Part {
@@ -79,13 +78,13 @@ pub fn parts(args: &Args, device: &Device) -> Vec<Part> {
         bytes: bytes(tokens * width * 3 + vocabulary * width),
         run: Box::new(move || drop(embedding(weight.clone().require_grad(), ids.clone()).backward())),
     });
-    parts.push(optimizer(args, device));
+    parts.push(optimizer(shape, device));
     parts
 }
 
 /// The four maps of every block.
-fn linear_maps(args: &Args, tape: &Device) -> Part {
-    let Args { width, layers, rows, length, .. } = *args;
+fn linear_maps(shape: &StepShape, tape: &Device) -> Part {
+    let StepShape { width, layers, rows, length, .. } = *shape;
     let (shapes, tokens) = ([(1, 3), (1, 1), (1, 4), (4, 1)], rows * length);
     let maps = shapes.map(|(from, to)| {
         let x = random([rows, length, from * width], tape);
@@ -106,8 +105,8 @@ fn linear_maps(args: &Args, tape: &Device) -> Part {
 }
 
 /// LM head and loss.
-fn head(args: &Args, tape: &Device) -> Part {
-    let Args { width, vocabulary, rows, length, .. } = *args;
+fn head(shape: &StepShape, tape: &Device) -> Part {
+    let StepShape { width, vocabulary, rows, length, .. } = *shape;
     let tokens = rows * length;
     let (hidden, weight) = (random([tokens, width], tape), random([vocabulary, width], tape));
     let targets = Tensor::<1, Int>::arange(0..tokens as i64, tape).remainder_scalar(vocabulary as i64);
@@ -125,8 +124,8 @@ fn head(args: &Args, tape: &Device) -> Part {
 }
 
 /// AdamW over all parameters, as one tensor.
-fn optimizer(args: &Args, device: &Device) -> Part {
-    let Args { width, layers, vocabulary, .. } = *args;
+fn optimizer(shape: &StepShape, device: &Device) -> Part {
+    let StepShape { width, layers, vocabulary, .. } = *shape;
     let count = layers * 12 * width * width + 2 * vocabulary * width;
     let (mut x, gradient) = (random([count], device), random([count], device));
     let rule = AdamWConfig::new().build();

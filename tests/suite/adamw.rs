@@ -61,7 +61,17 @@ fn gpt_neox() {
 
 #[test]
 fn llama_family() {
-    for name in ["llama", "llama_biased", "llama_scaled", "mistral", "qwen2", "v5_llama", "v5_mistral", "v5_qwen2"] {
+    for name in [
+        "llama",
+        "llama_biased",
+        "llama_scaled",
+        "llama_scaled_fast",
+        "mistral",
+        "qwen2",
+        "v5_llama",
+        "v5_mistral",
+        "v5_qwen2",
+    ] {
         check(name);
     }
 }

@@ -2,7 +2,7 @@
 //! this build.
 
 use burn::tensor::{Device, Tensor};
-use contextlm_core::{BackboneConfig, ContextConfig, ContextLm, ContextLmConfig};
+use contextlm_core::{Backbone, BackboneConfig, ContextConfig, ContextLm, ContextLmConfig};
 use contextlm_tests::{
     FUSIONS, POOLINGS, VOCABULARY, contextlm, cpu, global_norm, gpt2, gradients, ids, llama, neox, norm, tokens, values,
 };
@@ -13,7 +13,7 @@ pub(crate) fn devices() -> Vec<(String, Device)> {
         Ok(names) => names.split(',').map(|name| name.trim().to_string()).collect(),
         Err(_) => contextlm_device::names().into_iter().map(String::from).collect(),
     };
-    let compared = |name: &String| ["wgpu", "libtorch"].contains(&name.as_str());
+    let compared = |name: &String| ["wgpu", "libtorch", "cuda"].contains(&name.as_str());
     for name in &names {
         assert!(name == "cpu" || compared(name) || std::env::var("CONTEXTLM_TEST_DEVICES").is_err(), "device {name}");
     }
@@ -25,16 +25,22 @@ pub(crate) fn devices() -> Vec<(String, Device)> {
 }
 
 /// Logits, loss and gradients.
-struct Results {
+pub(crate) struct Results {
     logits: Vec<f32>,
     loss: f64,
     gradients: Vec<(String, Vec<f32>)>,
 }
 
 fn results(build: &dyn Fn(&Device) -> ContextLm, device: &Device) -> Results {
+    results_of(build, device, 11)
+}
+
+/// Of two rows of a length.
+pub(crate) fn results_of(build: &dyn Fn(&Device) -> ContextLm, device: &Device, length: usize) -> Results {
     let device = device.clone().autodiff();
     let model = build(&device);
-    let (input, mut target) = (tokens(2, 11, VOCABULARY, 71), tokens(2, 11, VOCABULARY, 72));
+    let vocabulary = model.backbone.spec().vocabulary;
+    let (input, mut target) = (tokens(2, length, vocabulary, 71), tokens(2, length, vocabulary, 72));
     target[4] = -100;
     let input = ids(&input, 2, &device);
     let loss = model.loss(input.clone(), ids(&target, 2, &device));
@@ -45,32 +51,69 @@ fn results(build: &dyn Fn(&Device) -> ContextLm, device: &Device) -> Results {
     }
 }
 
-fn compare(found: &Results, expected: &Results, what: &str) {
+/// How far results may differ: DESIGN.md's section 5, and more where products are not in f32.
+#[derive(Clone, Copy)]
+pub(crate) struct Tolerance {
+    /// Of logits, over max(1, the largest).
+    logits: f32,
+    /// Of the loss, relative.
+    loss: f64,
+    /// Of each gradient tensor, as L2 of the difference over max(L2 of the tensor, `floor` x global norm).
+    gradients: f64,
+    floor: f64,
+}
+
+const F32: Tolerance = Tolerance { logits: 1e-4, loss: 1e-5, gradients: 1e-3, floor: 1e-4 };
+/// Products of f32 go through TF32 on CUDA, whose mantissa has 10 bits.
+pub(crate) const TF32: Tolerance = Tolerance { logits: 1e-3, loss: 1e-4, gradients: 1e-2, floor: 1e-3 };
+/// The same where a model is so steep that rounding grows on its way; a gradient that is missing or wrong differs by its own
+/// length.
+pub(crate) const STEEP: Tolerance = Tolerance { logits: 2e-2, gradients: 0.3, ..TF32 };
+
+fn tolerance(device: &str) -> Tolerance {
+    if device == "cuda" { TF32 } else { F32 }
+}
+
+/// What is wrong, if there is something.
+pub(crate) fn difference(found: &Results, expected: &Results, tolerance: Tolerance, what: &str) -> Option<String> {
     let largest = expected.logits.iter().fold(1.0f32, |largest, logit| largest.max(logit.abs()));
     let worst = found.logits.iter().zip(&expected.logits).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    assert!(worst <= 1e-4 * largest, "{what}: logits differ by {worst}, largest {largest}");
-    assert!((found.loss - expected.loss).abs() <= 1e-5 * expected.loss.abs(), "{what}: loss {}", found.loss);
-    let floor = 1e-4 * global_norm(&expected.gradients);
+    let loss = (found.loss - expected.loss).abs() / expected.loss.abs();
+    let floor = tolerance.floor * global_norm(&expected.gradients);
     assert_eq!(found.gradients.len(), expected.gradients.len());
-    for ((path, found), (same, expected)) in found.gradients.iter().zip(&expected.gradients) {
+    let errors = found.gradients.iter().zip(&expected.gradients).map(|((path, found), (same, expected))| {
         assert_eq!(path, same);
         let difference: Vec<f32> = found.iter().zip(expected).map(|(a, b)| a - b).collect();
-        let error = norm(&difference) / norm(expected).max(floor);
-        assert!(error <= 1e-3, "{what}: gradient of {path} differs by {error:.2e}");
-    }
+        (norm(&difference) / norm(expected).max(floor), path)
+    });
+    let (gradient, path) = errors.max_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
+    let logits = worst / largest;
+    let found = format!("{what}: logits {logits:.1e}, loss {loss:.1e}, gradients {gradient:.1e} ({path})");
+    println!("\n{found}"); // shown by --nocapture
+    let close = logits <= tolerance.logits && loss <= tolerance.loss && gradient <= tolerance.gradients;
+    (!close).then_some(found)
+}
+
+fn compare(found: &Results, expected: &Results, tolerance: Tolerance, what: &str) {
+    assert_eq!(difference(found, expected, tolerance, what), None);
 }
 
 fn check(backbone: BackboneConfig) {
+    let mut wrong = Vec::new();
     for (name, device) in devices() {
+        let tolerance = tolerance(&name);
+        let mut compare = |build: &dyn Fn(&Device) -> ContextLm, what: String| {
+            wrong.extend(difference(&results(build, &device), &results(build, &cpu()), tolerance, &what));
+        };
         let plain = |device: &Device| ContextLmConfig::new(backbone.clone()).init(device).unwrap();
-        compare(&results(&plain, &device), &results(&plain, &cpu()), &format!("{name}, plain"));
+        compare(&plain, format!("{name}, plain"));
         for (fusion, pooling) in FUSIONS.into_iter().zip(POOLINGS.into_iter().cycle()) {
             let context = ContextConfig { fusion, pooling, chunk_size: 3, ..ContextConfig::default() };
             let build = |device: &Device| contextlm(backbone.clone(), context.clone(), device);
-            let what = format!("{name}, {fusion:?}, {pooling:?}");
-            compare(&results(&build, &device), &results(&build, &cpu()), &what);
+            compare(&build, format!("{name}, {fusion:?}, {pooling:?}"));
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
@@ -86,6 +129,21 @@ fn gpt_neox() {
 #[test]
 fn llama_family() {
     check(llama());
+}
+
+/// Bit by bit where every operation is a kernel of its own. On wgpu burn compiles neighbouring operations into one kernel,
+/// and what is next to a norm, and so the order of its sum, differs by the contexts' addition, though it adds 0.
+#[test]
+fn a_retrofitted_model_starts_as_the_original() {
+    for (name, device) in devices() {
+        let (backbones, tolerance) = match name.as_str() {
+            "wgpu" => (vec![gpt2()], Some(1e-5)),
+            _ => (vec![gpt2(), neox(), llama()], None),
+        };
+        for backbone in backbones {
+            crate::retrofit::check(backbone, &device, None, tolerance, &name);
+        }
+    }
 }
 
 /// The loss of many rows, in more than one slice of them.
@@ -109,7 +167,7 @@ fn a_loss_in_slices() {
         Results { logits: Vec::new(), loss: loss.into_scalar::<f64>(), gradients }
     };
     for (name, device) in devices() {
-        compare(&loss(&device), &loss(&cpu()), &name);
+        compare(&loss(&device), &loss(&cpu()), tolerance(&name), &name);
     }
 }
 
@@ -118,8 +176,8 @@ fn a_loss_in_slices() {
 fn a_wrong_gradient_is_seen() {
     let build = |device: &Device| contextlm(gpt2(), ContextConfig::default(), device);
     let expected = results(&build, &cpu());
-    compare(&results(&build, &cpu()), &expected, "flex twice");
+    compare(&results(&build, &cpu()), &expected, F32, "flex twice");
     let mut wrong = results(&build, &cpu());
     wrong.gradients[3].1[0] += 0.1;
-    assert!(std::panic::catch_unwind(|| compare(&wrong, &expected, "wrong")).is_err());
+    assert!(std::panic::catch_unwind(|| compare(&wrong, &expected, F32, "wrong")).is_err());
 }

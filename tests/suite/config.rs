@@ -324,3 +324,49 @@ fn both_dialects_of_the_llama_family() {
     assert!(rotaries.iter().all(|rotary| rotary == &rotaries[0] && rotary.scaling.is_some()));
     assert_eq!(rotaries[0].theta, 500000.0);
 }
+
+/// Whatever is accepted can be counted: no size of it and no sum of them overflows.
+#[test]
+fn sizes_are_limited_together() {
+    let sizes = [2_u64, 1 << 8, 1 << 16, 1 << 24, (1 << 31) - 2];
+    let (mut accepted, mut refused) = (0, 0);
+    let backbones: [fn(u64, u64, u64) -> Value; 3] = [
+        |width, inner, others| {
+            json!({"model_type": "gpt2", "n_embd": width, "n_head": 1, "n_layer": 2, "n_inner": inner,
+                "vocab_size": others, "n_positions": others})
+        },
+        |width, inner, others| {
+            json!({"model_type": "gpt_neox", "hidden_size": width, "num_attention_heads": 1, "num_hidden_layers": 2,
+                "rotary_pct": 1.0, "intermediate_size": inner, "vocab_size": inner, "max_position_embeddings": others})
+        },
+        |width, inner, others| {
+            json!({"model_type": "llama", "hidden_size": width, "num_attention_heads": 1, "head_dim": others,
+                "num_hidden_layers": 2, "intermediate_size": inner, "vocab_size": inner,
+                "max_position_embeddings": others})
+        },
+    ];
+    for backbone in backbones {
+        for (width, inner) in sizes.into_iter().flat_map(|width| sizes.map(|inner| (width, inner))) {
+            for (others, chunk_size) in sizes.into_iter().flat_map(|others| sizes.map(|chunk| (others, chunk))) {
+                for fusion in ["concat", "interleave"] {
+                    let config = json!({"model_type": "contextlm", "backbone": backbone(width, inner, others),
+                        "context": {"chunk_size": chunk_size, "pooling": "learned", "fusion": fusion}});
+                    let config = ContextLmConfig::from_json(&config).unwrap();
+                    let Ok(model) = config.init(&cpu()) else {
+                        assert!(matches!(config.validate(), Err(ContextLmError::TooLarge { .. })));
+                        refused += 1;
+                        continue;
+                    };
+                    let flops = model.flops_per_token(model.backbone.spec().max_positions).unwrap();
+                    assert!(model.parameters().total <= 1 << 53 && flops.total <= 1 << 53);
+                    accepted += 1;
+                }
+            }
+        }
+    }
+    assert!(accepted > 500 && refused > 500, "{accepted} accepted, {refused} refused");
+    // The largest model whose weights are published, with every position of its cache.
+    let large = json!({"model_type": "llama", "hidden_size": 16384, "intermediate_size": 53248, "num_hidden_layers": 126,
+        "num_attention_heads": 128, "num_key_value_heads": 8, "vocab_size": 128256, "max_position_embeddings": 131072});
+    ContextLmConfig::from_json(&large).unwrap().validate().unwrap();
+}

@@ -1,16 +1,22 @@
-//! Cached decoding through the crates: its logits are those of the full forward pass.
+//! Cached decoding on other backends: its logits are those of the full forward pass on the same device.
 
 use burn::tensor::Device;
 use contextlm_core::{ContextConfig, ContextLm, FusionKind, Pooling};
 use contextlm_generate::{Beyond, DecoderState};
 use contextlm_tests::{VOCABULARY, contextlm, cpu, gpt2, ids, neox, tokens, values};
 
+use crate::backends::devices;
+
 const W: usize = 3;
 const NEW: usize = 8;
 
-/// The devices, with their tolerances.
+/// Flex and the other devices of this build, with their tolerances.
 fn all_devices() -> impl Iterator<Item = (String, Device, f32)> {
-    [("cpu".to_string(), cpu(), 1e-5)].into_iter()
+    let others = devices().into_iter().map(|(name, device)| {
+        let tolerance = if name == "wgpu" { 1e-4 } else { 1e-5 };
+        (name, device, tolerance)
+    });
+    others.chain([("cpu".to_string(), cpu(), 1e-5)])
 }
 
 /// A prompt at once and the new tokens one by one, against the full pass.
@@ -31,7 +37,7 @@ fn check(model: &ContextLm, prompt: usize, device: &Device, tolerance: f32, what
 }
 
 #[test]
-fn cached_logits_are_those_of_the_full_pass() {
+fn cached_logits_are_those_of_the_full_pass_on_every_backend() {
     for (name, device, tolerance) in all_devices() {
         for fusion in [FusionKind::NormedAdd, FusionKind::Concat, FusionKind::Interleave] {
             for (pooling, backbone) in [(Pooling::Mean, gpt2()), (Pooling::Learned, neox())] {
@@ -47,7 +53,7 @@ fn cached_logits_are_those_of_the_full_pass() {
 
 /// Rows of different lengths reach chunk borders at different steps.
 #[test]
-fn rows_of_different_lengths_are_as_if_alone() {
+fn rows_of_different_lengths_are_as_if_alone_on_every_backend() {
     for (name, device, tolerance) in all_devices() {
         for fusion in [FusionKind::NormedAdd, FusionKind::Interleave] {
             let context = ContextConfig { fusion, chunk_size: W, ..ContextConfig::default() };

@@ -15,6 +15,7 @@ mod determinism;
 mod documents;
 mod fused_attention;
 mod generation;
+mod gpu;
 mod gradients;
 mod init;
 mod int8;

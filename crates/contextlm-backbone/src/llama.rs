@@ -65,8 +65,8 @@ pub struct LlamaConfig {
     pub num_hidden_layers: usize,
     /// Query heads.
     pub num_attention_heads: usize,
-    /// Key and value heads; divides `num_attention_heads`, and is as many if not given.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Key and value heads; divides `num_attention_heads`, and is as many if null. Written as null too: where the key is
+    /// missing, Mistral and Qwen2 have numbers of their own.
     pub num_key_value_heads: Option<usize>,
     /// Width of a head; `hidden_size / num_attention_heads` if not given.
     #[serde(skip_serializing_if = "Option::is_none")] // `transformers` takes null for a value

@@ -9,7 +9,7 @@ use contextlm_data::Tokenizer;
 use contextlm_generate::{Finish, GenerateError, GenerateOptions, Generated, Generator, TextStream, Timing};
 use serde_json::{Map, Value, json};
 
-use crate::dtype::Dtype;
+use crate::compute::Compute;
 use crate::output::{Busy, Outcome, Report};
 use crate::quantize::Quantize;
 use crate::{interrupt, model};
@@ -26,29 +26,28 @@ pub(crate) struct Args {
     prompt: prompt::PromptArgs,
     #[command(flatten)]
     options: options::OptionArgs,
-    /// Where to compute: cpu, wgpu, cuda:0, libtorch, as far as they are built in
-    #[arg(long, default_value = "cpu")]
-    device: String,
-    /// Type of the parameters in memory, and of the matrix products
-    #[arg(long, value_enum, default_value_t = Dtype::F32)]
-    dtype: Dtype,
+    #[command(flatten)]
+    compute: Compute,
     /// Weights of fewer bits in memory, for faster decoding; `eval perplexity` tells what it costs
     #[arg(long, value_enum)]
     quantize: Option<Quantize>,
 }
 
 pub(crate) fn run(args: &Args, as_json: bool) -> Outcome {
-    let device = contextlm_device::device(&args.device)?;
+    let device = args.compute.device()?;
     let found = model::directory(&args.model)?;
     let tokenizer = Tokenizer::from_dir(&found.dir)?;
     let prompt = tokenizer.encode(&args.prompt.read()?)?;
-    let model = Quantize::apply(args.quantize, model::load(&found.dir, &device, args.dtype)?.model, args.dtype)?;
+    let loaded = args.compute.load(&found.dir, &device)?;
+    let model = Quantize::apply(args.quantize, loaded.model, args.compute.dtype)?;
     let spec = model.backbone.spec();
     tokenizer.check_vocabulary(spec.vocabulary)?;
 
     let mut options = args.options.read(&spec)?;
     // The model's vocabulary may be padded beyond the tokenizer's.
     options.sampling.vocabulary = Some(tokenizer.vocab_size());
+    // And the tokenizer's may have holes.
+    options.sampling.logit_bias.extend(tokenizer.ids_without_token().map(|id| (id, f32::NEG_INFINITY)));
     if !args.options.ignore_end {
         options.stop_tokens = ends::end_of_text(&found.dir, &tokenizer)?;
     }

@@ -96,7 +96,8 @@ pub(crate) fn run(args: &Args) -> Outcome {
         None => text += "It was a ContextLM already.\n",
     }
     if !unused.is_empty() {
-        writeln!(text, "not used: {}", unused.join(", "))?;
+        let names: Vec<_> = unused.iter().map(|name| name.escape_debug().to_string()).collect();
+        writeln!(text, "not used: {}", names.join(", "))?;
     }
     let json = json!({
         "model": model::named(&found),

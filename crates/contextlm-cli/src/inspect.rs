@@ -3,13 +3,14 @@ use std::fmt::Write;
 use contextlm_core::{Backbone, ContextConfig, ContextLmConfig};
 use contextlm_generate::CacheBytes;
 use contextlm_weights::hub::Snapshot;
+use contextlm_weights::read_config;
 use serde_json::{Value, json};
 
 use crate::context;
 use crate::model;
 use crate::output::{Outcome, Report};
 
-/// Shows parameters, arithmetic and context settings of a model, without reading its weights
+/// Shows parameters, arithmetic and context settings of a model, without reading its weights or fetching them
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Model directory, of a ContextLM or a plain Hugging Face one, or the hub's `org/name[@revision]`
@@ -24,9 +25,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
-    let found = args.model.as_deref().map(model::directory).transpose()?;
+    let found = args.model.as_deref().map(model::directory_of_config).transpose()?;
     let config = config(args, found.as_ref())?;
-    config.validate()?;
     // Nothing is drawn: a parameter has no values before they are looked at.
     let device = contextlm_device::device("cpu")?;
     let model = config.init(&device)?;
@@ -77,7 +77,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
 
 fn config(args: &Args, found: Option<&Snapshot>) -> Result<ContextLmConfig, Box<dyn std::error::Error>> {
     if let Some(Snapshot { dir, .. }) = found {
-        return Ok(ContextLmConfig::from_file(dir.join("config.json"))?);
+        return Ok(read_config(dir)?);
     }
     let plain = ContextLmConfig::preset(args.preset.as_deref().unwrap_or_default())?;
     Ok(match &args.context {

@@ -3,6 +3,7 @@
 
 mod bench;
 mod compare;
+mod compute;
 mod context;
 mod dtype;
 mod eval;

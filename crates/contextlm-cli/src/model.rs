@@ -12,7 +12,18 @@ use crate::output::Busy;
 
 /// The directory of a model; downloads it if it is a name, and says on stderr which commit it is.
 pub(crate) fn directory(model: &str) -> Result<Snapshot, WeightsError> {
-    let found = find(model, &HubOptions::from_env())?;
+    found(model, &HubOptions::from_env())
+}
+
+/// The same of which only the config is needed.
+pub(crate) fn directory_of_config(model: &str) -> Result<Snapshot, WeightsError> {
+    let mut options = HubOptions::from_env();
+    options.config_only = true;
+    found(model, &options)
+}
+
+fn found(model: &str, options: &HubOptions) -> Result<Snapshot, WeightsError> {
+    let found = find(model, options)?;
     if let Some(model) = &found.model {
         match &found.offline {
             Some(reason) => eprintln!("{model}, from the cache: {reason}"),

@@ -24,7 +24,7 @@ pub(crate) fn finish(outcome: Outcome, json: bool) -> ExitCode {
         Ok(()) if interrupt::interrupted() => ExitCode::from(interrupt::CODE),
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", in_a_line(&*error));
+            eprintln!("error: {}", printable(&in_a_line(&*error)));
             if interrupt::interrupted() { ExitCode::from(interrupt::CODE) } else { ExitCode::FAILURE }
         }
     }
@@ -52,6 +52,15 @@ fn in_a_line(error: &dyn Error) -> String {
         behind = error.source();
     }
     line
+}
+
+/// What a terminal shows as it is: names in files may hold anything.
+fn printable(text: &str) -> String {
+    let shown = |c: char| match c {
+        c if c.is_control() && c != '\n' => c.escape_default().to_string(),
+        c => c.into(),
+    };
+    text.chars().map(shown).collect()
 }
 
 /// Something is going on: shown on stderr where that is a terminal, until it is dropped.

@@ -5,7 +5,7 @@ use contextlm_core::{Backbone, ContextLm, Device, Int, Tensor};
 use contextlm_data::Tokenizer;
 use serde_json::json;
 
-use crate::dtype::Dtype;
+use crate::compute::Compute;
 use crate::model;
 use crate::output::{Busy, Outcome, Report};
 
@@ -24,20 +24,16 @@ pub(crate) struct Args {
     /// Text, which the tokenizer of the model directory turns into ids; no special token is added
     #[arg(long, conflicts_with = "tokens")]
     text: Option<String>,
-    /// Where to compute: cpu, wgpu, cuda:0, libtorch, as far as they are built in
-    #[arg(long, default_value = "cpu")]
-    device: String,
-    /// Type of the parameters in memory, and of the matrix products
-    #[arg(long, value_enum, default_value_t = Dtype::F32)]
-    dtype: Dtype,
+    #[command(flatten)]
+    compute: Compute,
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
-    let device = contextlm_device::device(&args.device)?;
+    let device = args.compute.device()?;
     let found = model::directory(&args.model)?;
     let tokenizer = args.text.as_ref().map(|_| Tokenizer::from_dir(&found.dir)).transpose()?;
     let tokens = tokens(args, tokenizer.as_ref())?;
-    let loaded = model::load(&found.dir, &device, args.dtype)?;
+    let loaded = args.compute.load(&found.dir, &device)?;
     let spec = loaded.model.backbone.spec();
     tokenizer.map_or(Ok(()), |tokenizer| tokenizer.check_vocabulary(spec.vocabulary))?;
     check(&tokens, spec.vocabulary, spec.max_positions)?;

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::context_config::is_nearly;
+use crate::files::{MAX_CONFIG, read_file};
+use crate::limit::check_size;
 use crate::{BackboneConfig, ContextConfig, ContextLm, ContextLmError};
 
 /// A model: a backbone, and the context settings that make a ContextLM of it. Without them it is the plain
@@ -65,12 +67,12 @@ impl ContextLmConfig {
     /// Reads a `config.json`.
     ///
     /// # Errors
-    /// [`ContextLmError::File`] if it cannot be read, else as [`from_json`](Self::from_json).
+    /// [`ContextLmError::File`] if it cannot be read or is no file of at most 10 MB, else as [`from_json`](Self::from_json).
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ContextLmError> {
         let path = path.as_ref();
         let file = |reason: String| ContextLmError::File { path: path.into(), reason };
-        let text = std::fs::read_to_string(path).map_err(|error| file(error.to_string()))?;
-        let value: Value = serde_json::from_str(&text).map_err(|error| file(error.to_string()))?;
+        let bytes = read_file(path, MAX_CONFIG).map_err(|error| file(error.to_string()))?;
+        let value: Value = serde_json::from_slice(&bytes).map_err(|error| file(error.to_string()))?;
         Self::from_json(&value).map_err(|error| file(error.to_string()))
     }
 
@@ -126,7 +128,8 @@ impl ContextLmConfig {
     pub fn validate(&self) -> Result<(), ContextLmError> {
         let spec = self.spec()?;
         // Every backbone that comes with ContextLM takes extra entries.
-        self.context.as_ref().map_or(Ok(()), |context| context.validate(&spec, true))
+        self.context.as_ref().map_or(Ok(()), |context| context.validate(&spec, true))?;
+        check_size(&spec, self.context.as_ref())
     }
 
     /// A model with fresh weights from seed 0; see [`init_seeded`](Self::init_seeded).
@@ -143,6 +146,7 @@ impl ContextLmConfig {
     /// # Errors
     /// As [`validate`](Self::validate).
     pub fn init_seeded(&self, seed: u64, device: &Device) -> Result<ContextLm, ContextLmError> {
+        self.validate()?;
         let init = Init::new(seed);
         let backbone = self.backbone.init(&init.at("backbone"), device)?;
         match &self.context {

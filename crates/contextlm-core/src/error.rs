@@ -18,7 +18,7 @@ pub enum ContextLmError {
         fix: String,
     },
     /// The `context` table has a key that does not exist.
-    #[error("context.{key} = {value}: there is no such key; the nearest is {nearest}")]
+    #[error("context.{} = {value}: there is no such key; the nearest is {nearest}", key.escape_debug())]
     UnknownKey {
         /// The key that was found.
         key: String,
@@ -56,6 +56,12 @@ pub enum ContextLmError {
         path: PathBuf,
         /// Why.
         reason: String,
+    },
+    /// Every size of the config can be run, but not all of them in one model.
+    #[error("{sizes}: together more than 2^53 parameters or operations a token; one of them is wrong")]
+    TooLarge {
+        /// The sizes.
+        sizes: String,
     },
     /// A model that should be a plain backbone has a context path.
     #[error("the model is a ContextLM already; start from its plain backbone")]

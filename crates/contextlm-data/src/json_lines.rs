@@ -7,7 +7,7 @@ use crate::documents::TextFile;
 use crate::format::{KNOWN, Layout};
 
 /// The number of a line, from 1, and its object.
-type Numbered = (u64, Map<String, Value>);
+pub(crate) type Numbered = (u64, Map<String, Value>);
 
 /// A line of more bytes is an error.
 const MAX_LINE: u64 = 1 << 28;

@@ -13,6 +13,9 @@ use crate::parquet_file::page_limit::PageLimit;
 use crate::{DataError, Document};
 
 mod page_limit;
+mod records;
+
+pub(crate) use records::ParquetRecords;
 
 /// A page that unpacks to more is refused. Writers make pages of about 1 MiB, or of one value.
 const MAX_PAGE_BYTES: u64 = 256 << 20;
@@ -49,13 +52,7 @@ impl ParquetFile {
 
     /// The same with another limit of the size of a page.
     fn open_limited(path: &Path, key: &str, most: u64) -> Result<Self, DataError> {
-        let file = File::open(path).map_err(|source| DataError::Io { path: path.into(), source })?;
-        if file.metadata().map_err(|source| DataError::Io { path: path.into(), source })?.len() == 0 {
-            return Err(DataError::EmptyFile { path: path.into() });
-        }
-        let file = PageLimit { file, most };
-        let file =
-            guard_of("parquet", || SerializedFileReader::new(file)).map_err(|reason| damaged(path, 1, reason))?;
+        let file = open_limited(path, most)?;
         let schema = file.metadata().file_metadata().schema_descr();
         let Some((column, found)) =
             schema.columns().iter().enumerate().find(|(_, column)| column.path().string() == key)
@@ -67,14 +64,7 @@ impl ParquetFile {
             return Err(DataError::NotAString { path: path.into(), line: 1, key: key.into(), found });
         }
         let present = found.max_def_level();
-        for group in file.metadata().row_groups() {
-            let codec = match group.columns().get(column).map(|chunk| chunk.compression()) {
-                Some(Compression::BROTLI(_)) => "BROTLI",
-                Some(Compression::LZO) => "LZO",
-                _ => continue,
-            };
-            return Err(DataError::Codec { path: path.into(), codec });
-        }
+        check_codecs(path, &file, |number| number == column)?;
         let (path, key) = (path.into(), key.into());
         Ok(Self { path, key, file, column, present, groups: 0, reader: None, rows: Vec::new(), row: 0 })
     }
@@ -131,6 +121,35 @@ impl ParquetFile {
             };
         }
     }
+}
+
+/// Opens a file whose pages are refused if they unpack to more than so many bytes.
+fn open_limited(path: &Path, most: u64) -> Result<SerializedFileReader<PageLimit>, DataError> {
+    let file = File::open(path).map_err(|source| DataError::Io { path: path.into(), source })?;
+    if file.metadata().map_err(|source| DataError::Io { path: path.into(), source })?.len() == 0 {
+        return Err(DataError::EmptyFile { path: path.into() });
+    }
+    let file = PageLimit { file, most };
+    guard_of("parquet", || SerializedFileReader::new(file)).map_err(|reason| damaged(path, 1, reason))
+}
+
+/// Refuses codecs that are not built in, of the columns that are read.
+fn check_codecs(
+    path: &Path,
+    file: &SerializedFileReader<PageLimit>,
+    read: impl Fn(usize) -> bool,
+) -> Result<(), DataError> {
+    for group in file.metadata().row_groups() {
+        for (_, chunk) in group.columns().iter().enumerate().filter(|(number, _)| read(*number)) {
+            let codec = match chunk.compression() {
+                Compression::BROTLI(_) => "BROTLI",
+                Compression::LZO => "LZO",
+                _ => continue,
+            };
+            return Err(DataError::Codec { path: path.into(), codec });
+        }
+    }
+    Ok(())
 }
 
 fn damaged(path: &Path, line: u64, reason: String) -> DataError {

@@ -1,4 +1,6 @@
-use std::fs;
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -14,6 +16,9 @@ use crate::word_cache::{CacheId, encode_words};
 use crate::word_rules::WordRules;
 use crate::words::words;
 use crate::{DataError, Document};
+
+/// Many times the bytes of the largest tokenizer.
+const MAX_FILE: u64 = 500_000_000;
 
 /// The end-of-text tokens that are looked for, in this order: of GPT-2, Pythia and Qwen; Llama 3; Llama and Mistral; Gemma.
 const END_OF_TEXT: [&str; 4] = ["<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>"];
@@ -40,7 +45,7 @@ impl Tokenizer {
     /// [`DataError::Io`]; [`DataError::TokenizerFile`] if it is none, or one that encodes by chance (BPE dropout).
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, DataError> {
         let path = path.as_ref();
-        let bytes = fs::read(path).map_err(|source| DataError::Io { path: path.into(), source })?;
+        let bytes = read(path)?;
         let sha256 = hex_digest(&[&bytes]);
         guard(|| tokenizers::Tokenizer::from_bytes(bytes))
             .and_then(|inner| Self::new(inner, sha256))
@@ -67,16 +72,15 @@ impl Tokenizer {
     /// GPT-2's own files: byte-level BPE with `<|endoftext|>`.
     fn from_vocab_and_merges(vocab: &Path, merges: &Path) -> Result<Self, DataError> {
         let [vocab_name, merges_name] = [vocab, merges].map(|path| path.to_string_lossy().into_owned());
-        let read = || {
+        let build = || {
             let model = BPE::from_file(&vocab_name, &merges_name).build().map_err(|error| error.to_string())?;
             let bytes = ByteLevel::new(false, true, true);
             let mut tokenizer = tokenizers::Tokenizer::new(model);
             tokenizer.with_pre_tokenizer(Some(bytes)).with_post_processor(Some(bytes)).with_decoder(Some(bytes));
             Ok::<_, String>(tokenizer)
         };
-        let bytes = |path: &Path| fs::read(path).map_err(|source| DataError::Io { path: path.into(), source });
-        let sha256 = hex_digest(&[&bytes(vocab)?, &bytes(merges)?]);
-        guard(read)
+        let sha256 = hex_digest(&[&read(vocab)?, &read(merges)?]);
+        guard(build)
             .and_then(|inner| Self::new(inner, sha256))
             .map_err(|reason| DataError::TokenizerFile { path: vocab.into(), reason })
     }
@@ -223,6 +227,12 @@ impl Tokenizer {
         self.vocab_size
     }
 
+    /// Ids below [`vocab_size`](Self::vocab_size) that no token has: files may leave some out.
+    pub fn ids_without_token(&self) -> impl Iterator<Item = u32> {
+        let there: HashSet<u32> = self.inner.get_vocab(true).into_values().collect();
+        (0..self.vocab_size as u32).filter(move |id| !there.contains(id) && self.inner.id_to_token(*id).is_none())
+    }
+
     /// Checks that a model with a vocabulary of `model` tokens can take every token. It may have more: models are padded.
     ///
     /// # Errors
@@ -257,6 +267,21 @@ impl Tokenizer {
     pub fn token_to_id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)
     }
+}
+
+/// The bytes of a regular file; a pipe or a device could be read for ever.
+fn read(path: &Path) -> Result<Vec<u8>, DataError> {
+    let failed = |source| DataError::Io { path: path.into(), source };
+    let found = fs::metadata(path).map_err(failed)?;
+    if !found.is_file() {
+        return Err(failed(io::Error::other("not a file")));
+    }
+    if found.len() > MAX_FILE {
+        return Err(failed(io::Error::other(format!("{} bytes, at most {MAX_FILE} are read", found.len()))));
+    }
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes)).map_err(failed)?;
+    Ok(bytes)
 }
 
 fn hex_digest(parts: &[&[u8]]) -> String {

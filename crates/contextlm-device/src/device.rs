@@ -64,6 +64,10 @@ pub fn device(name: &str) -> Result<Device, DeviceError> {
 /// Opens a device of a backend that is built in.
 #[allow(unused_variables)] // without GPU features nothing has an index
 fn open(kind: &str, index: Option<usize>, name: &str) -> Result<Device, DeviceError> {
+    #[cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu"))]
+    if ["wgpu", "cuda", "cubecl-cpu"].contains(&kind) {
+        crate::kernels::keep();
+    }
     match kind {
         #[cfg(feature = "flex")]
         "cpu" => Ok(Device::flex()),

@@ -22,6 +22,8 @@
 mod device;
 mod error;
 mod hardware;
+#[cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu"))]
+mod kernels;
 
 pub use burn::tensor::Device;
 pub use device::{device, names};

@@ -1,8 +1,7 @@
 use std::collections::HashMap;
-use std::path::PathBuf;
 
 use crate::score::Likelihood;
-use crate::task::{Asked, Choice, Question, Task, TaskData};
+use crate::task::{Asked, Choice, Origin, Question, Task, TaskData};
 use crate::{Item, Metric};
 
 /// What a model answered to a task.
@@ -10,8 +9,8 @@ use crate::{Item, Metric};
 pub struct Answers {
     /// The task.
     pub task: Task,
-    /// Its data file.
-    pub path: PathBuf,
+    /// What its data are.
+    pub origin: Origin,
     /// Solved examples before each question.
     pub shots: usize,
     /// Examples of the data file.
@@ -41,9 +40,9 @@ pub struct Answer {
 
 impl Answers {
     pub(crate) fn new(task: &Task, data: &TaskData) -> Self {
-        let (path, shots, original) = (data.path.clone(), data.shots, data.original);
+        let (origin, shots, original) = (data.origin.clone(), data.shots, data.original);
         let original_groups = data.original_groups.clone();
-        Self { task: task.clone(), path, shots, original, original_groups, answers: Vec::new() }
+        Self { task: task.clone(), origin, shots, original, original_groups, answers: Vec::new() }
     }
 
     /// The groups in the order in which they first come; none where the data have none.

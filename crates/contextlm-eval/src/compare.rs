@@ -168,7 +168,7 @@ mod tests {
 
     use super::*;
     use crate::answers::Answer;
-    use crate::task::Task;
+    use crate::task::{Origin, Task};
 
     /// Answers whose items are given, with groups if there are any.
     fn answers(shape: &str, metric: &str, items: &[(f64, f64)], groups: &[&str]) -> Answers {
@@ -187,7 +187,7 @@ mod tests {
         let answers = items.iter().enumerate().map(answer).collect();
         Answers {
             task,
-            path: "t".into(),
+            origin: Origin::File("t".into()),
             shots: 0,
             original: items.len(),
             original_groups: Default::default(),

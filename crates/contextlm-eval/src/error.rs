@@ -51,12 +51,22 @@ pub enum EvalError {
         known: String,
     },
     /// The data of a task are not there.
-    #[error("{dir}: no data of the task {task}; put {files} there, or into a folder of it (also .gz or .zst)")]
+    #[error("{}", no_data(.task, .dir.as_deref(), .files))]
     NoTaskData {
         /// The task.
         task: String,
-        /// The folder that was looked in.
-        dir: PathBuf,
+        /// The folder that was looked in, if there was one.
+        dir: Option<PathBuf>,
+        /// The names of the files that would do.
+        files: String,
+    },
+    /// The data of a task are on no file here, and cannot be had from the Hugging Face hub.
+    #[error("{task}: {reason}; to use a file on this machine, give a folder with {files} as the data (--data)")]
+    Hub {
+        /// The task.
+        task: String,
+        /// Why not, with the data set.
+        reason: String,
         /// The names of the files that would do.
         files: String,
     },
@@ -146,6 +156,18 @@ pub enum EvalError {
         /// Whether what was scored is in a cache.
         kept: bool,
     },
+}
+
+fn no_data(task: &str, dir: Option<&Path>, files: &str) -> String {
+    match dir {
+        Some(dir) => {
+            let dir = dir.display();
+            format!("{dir}: no data of the task {task}; put {files} there, or into a folder of it (also .gz or .zst)")
+        }
+        None => {
+            format!("no folder was given for the data of the task {task}; give one with {files} (also .gz or .zst)")
+        }
+    }
 }
 
 impl EvalError {

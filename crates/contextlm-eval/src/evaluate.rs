@@ -1,5 +1,3 @@
-use std::path::Path;
-
 use contextlm_core::{Backbone, ContextLm, Device};
 use rayon::prelude::*;
 
@@ -78,8 +76,9 @@ fn with_example(error: EvalError, tasks: &[(Task, TaskData)], askings: &[Asking]
     });
     let Some(asking) = ends.position(|end| group < end).map(|number| &askings[number]) else { return error };
     let (task, data) = &tasks[asking.task];
-    let line = data.questions[asking.question].line;
-    EvalError::NotFiniteExample { task: task.name.clone(), path: data.path.clone(), line, value }
+    let question = &data.questions[asking.question];
+    let (task, path) = (task.name.clone(), question.path.to_path_buf());
+    EvalError::NotFiniteExample { task, path, line: question.line, value }
 }
 
 /// The likelihoods of every group, from the cache or computed.
@@ -143,7 +142,7 @@ fn ask_all(tasks: &[(Task, TaskData)], encoder: &Encoder, limits: &Limits) -> Re
         let of_question = |(question, asked): (usize, &Question)| {
             let groups = requests(asked, encoder, window)?;
             let truncated = groups.iter().flatten().filter(|request| request.dropped(window) > 0).count();
-            check(&groups, &data.path, asked, limits)?;
+            check(&groups, asked, limits)?;
             Ok::<_, EvalError>(Asking { task: number, question, groups, truncated })
         };
         askings.append(&mut data.questions.par_iter().enumerate().map(of_question).collect::<Result<Vec<_>, _>>()?);
@@ -162,9 +161,9 @@ fn requests(question: &Question, encoder: &Encoder, window: usize) -> Result<Vec
     })
 }
 
-fn check(groups: &[Vec<Request>], path: &Path, question: &Question, limits: &Limits) -> Result<(), EvalError> {
+fn check(groups: &[Vec<Request>], question: &Question, limits: &Limits) -> Result<(), EvalError> {
     let (window, vocabulary) = (limits.window, limits.vocabulary);
-    let error = |reason| Err(EvalError::example(path, question.line, reason));
+    let error = |reason| Err(EvalError::example(&question.path, question.line, reason));
     for (number, request) in groups.iter().flatten().enumerate() {
         let (context, continuation) = (request.context.len(), request.continuation.len());
         let what = match question.asked {
@@ -195,10 +194,13 @@ fn check(groups: &[Vec<Request>], path: &Path, question: &Question, limits: &Lim
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::task::Origin;
 
     fn question(asked: Asked) -> Question {
-        Question { line: 7, group: None, asked }
+        Question { path: Path::new("t.jsonl").into(), line: 7, group: None, asked }
     }
 
     #[test]
@@ -217,10 +219,10 @@ mod tests {
             (&choice, request(&[11], &[1]), "choice 0 has the token 11"),
             (&completion, request(&[1, 2, 3, 4], &[5, 6]), "the completion and its context are too long: 5 inputs"),
         ] {
-            let error = check(&groups, Path::new("t.jsonl"), question, &limits).unwrap_err().to_string();
+            let error = check(&groups, question, &limits).unwrap_err().to_string();
             assert!(error.starts_with("t.jsonl, line 7: ") && error.contains(reason), "{error}");
         }
-        assert!(check(&request(&[1, 2, 3], &[9, 9]), Path::new("t.jsonl"), &choice, &limits).is_ok());
+        assert!(check(&request(&[1, 2, 3], &[9, 9]), &choice, &limits).is_ok());
     }
 
     /// A text has several groups of requests: the number of a group is not that of its example.
@@ -230,7 +232,7 @@ mod tests {
         let task = Task::parse(task, Path::new("t.toml")).unwrap();
         let asked = |line| Question { line, ..question(Asked::Text { text: "t".into(), words: 1, bytes: 1 }) };
         let data = TaskData {
-            path: "t.jsonl".into(),
+            origin: Origin::File("t.jsonl".into()),
             questions: vec![asked(3), asked(5)],
             original: 2,
             original_groups: Default::default(),

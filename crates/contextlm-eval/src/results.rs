@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::answers::Answers;
+use crate::task::Origin;
 use crate::{Item, Metric};
 
 /// What stands in results beside the numbers.
@@ -180,7 +181,17 @@ fn config_json(answers: &Answers, name: &str) -> Value {
     let mut config = answers.task.to_json();
     if let Some(table) = config.as_object_mut() {
         table.insert("task".into(), json!(name));
-        table.insert("dataset_path".into(), json!(answers.path.to_string_lossy()));
+        // Where the data could have been had, or that of the whole task again.
+        if matches!(answers.origin, Origin::File(_)) || name != answers.task.name {
+            table.remove("hub");
+        }
+        match &answers.origin {
+            Origin::File(path) => table.insert("dataset_path".into(), json!(path.to_string_lossy())),
+            Origin::Hub { dataset, commit, .. } => {
+                table.insert("dataset_path".into(), json!(dataset));
+                table.insert("dataset_revision".into(), json!(commit))
+            }
+        };
         table.insert("num_fewshot".into(), json!(answers.shots));
     }
     config

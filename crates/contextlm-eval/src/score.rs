@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use contextlm_core::{Backbone, ContextLm};
-use contextlm_generate::{Beyond, DecoderState};
+use contextlm_generate::{Beyond, DecoderState, token_table};
 
 use crate::EvalError;
 
@@ -101,18 +101,6 @@ impl<'m, B: Backbone> RequestScorer<'m, B> {
         let mut state = state.with_rows(&owners)?;
         Ok([of_prefixes, Some(state.feed_states(&suffixes)?)])
     }
-}
-
-/// Tokens of every row, shorter rows filled up with token 0: [B, T].
-pub(crate) fn token_table(rows: &[&[u32]], device: &Device) -> Tensor<2, Int> {
-    let longest = rows.iter().map(|row| row.len()).max().unwrap_or(0);
-    let filled = |row: &&[u32]| {
-        let mut row: Vec<i64> = row.iter().map(|&token| token.into()).collect();
-        row.resize(longest, 0);
-        row
-    };
-    let values: Vec<i64> = rows.iter().flat_map(filled).collect();
-    Tensor::from_data(TensorData::new(values, [rows.len(), longest]), device)
 }
 
 /// How many of two sequences' first tokens are the same.

@@ -1,4 +1,4 @@
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use contextlm_core::position_rule::{context_of, first_position_of};
 use contextlm_core::{
     Backbone, ContextConfig, ContextLm, DecodingCache, FusionKind, InitialContextKind, Positions, ZeroContexts,
@@ -6,6 +6,7 @@ use contextlm_core::{
 
 use crate::context_state::{ContextState, PieceContexts};
 use crate::pick::pick;
+use crate::token_table;
 
 /// Everything that a model with caches remembers of the tokens before.
 #[derive(Debug, Clone)]
@@ -136,16 +137,4 @@ impl<C: DecodingCache> Caches<C> {
             context: context.map(|(path, context)| context.arranged(path, rows, tokens)),
         }
     }
-}
-
-/// Tokens of every row, shorter rows filled up with token 0: [B, T].
-pub(crate) fn token_table(rows: &[&[u32]], device: &Device) -> Tensor<2, Int> {
-    let longest = rows.iter().map(|row| row.len()).max().unwrap_or(0);
-    let filled = |row: &&[u32]| {
-        let mut row: Vec<i64> = row.iter().map(|&token| token.into()).collect();
-        row.resize(longest, 0);
-        row
-    };
-    let values: Vec<i64> = rows.iter().flat_map(filled).collect();
-    Tensor::from_data(TensorData::new(values, [rows.len(), longest]), device)
 }

@@ -42,6 +42,7 @@ mod stop;
 mod stream;
 mod text;
 mod timing;
+mod token_table;
 
 pub use beyond::Beyond;
 pub use cancel::Cancel;
@@ -55,3 +56,4 @@ pub use state::DecoderState;
 pub use stream::TextStream;
 pub use text::Decode;
 pub use timing::Timing;
+pub use token_table::token_table;

@@ -1,9 +1,9 @@
 use burn::tensor::{Device, Tensor};
 use contextlm_core::{Backbone, ContextLm};
 
-use crate::caches::{Caches, token_table};
+use crate::caches::Caches;
 use crate::pick::pick;
-use crate::{Beyond, GenerateError};
+use crate::{Beyond, GenerateError, token_table};
 
 /// What a model remembers of the tokens that it has seen: one sequence, or several side by side.
 ///

@@ -2,16 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "generation/custom.rs"]
+mod custom;
 
-use std::ops::Range;
-
-use burn::module::{Module, Param};
-use burn::tensor::{Device, Int, Tensor};
 use common::*;
-use contextlm_core::{
-    Backbone, BackboneConfig, BackboneSpec, ContextConfig, ContextLm, ContextLmConfig, FusionKind, Gpt2Config, Init,
-    Positions,
-};
+use contextlm_core::{BackboneConfig, ContextConfig, ContextLm, ContextLmConfig, FusionKind, Gpt2Config};
 use contextlm_generate::{
     Beyond, CacheBytes, Cancel, DecoderState, Finish, GenerateError, GenerateOptions, Generator, Sampling, TextStream,
     generate,
@@ -307,66 +302,4 @@ fn bytes_of_a_model_that_fits_no_memory_are_counted() {
     let block = 2 * width * 4;
     let bytes = CacheBytes::of(&huge, &cpu()).unwrap();
     assert_eq!((bytes.per_token, bytes.per_chunk, bytes.per_sequence), (2 * block, 2 * block, 3 * width * 4));
-}
-
-/// A backbone without caches: every block adds a mapped state of the entry before.
-#[derive(Module, Debug)]
-struct Shifts {
-    embedding: Param<Tensor<2>>,
-    maps: Vec<Param<Tensor<2>>>,
-}
-
-impl Backbone for Shifts {
-    type Cache = ();
-
-    fn spec(&self) -> BackboneSpec {
-        BackboneSpec::new(8, self.maps.len(), VOCABULARY, 64)
-    }
-
-    fn embed(&self, tokens: Tensor<2, Int>, _at: &Positions) -> Tensor<3> {
-        burn::tensor::module::embedding(self.embedding.val(), tokens)
-    }
-
-    fn blocks(&self, x: Tensor<3>, range: Range<usize>, _at: &Positions, _caches: Option<&mut [()]>) -> Tensor<3> {
-        range.fold(x, |x, layer| {
-            let [rows, entries, width] = x.dims();
-            let start = Tensor::zeros([rows, 1, width], &x.device());
-            let before = Tensor::cat(vec![start, x.clone()], 1).narrow(1, 0, entries);
-            x + before.matmul(self.maps[layer].val().unsqueeze()).tanh()
-        })
-    }
-
-    fn norm(&self, x: Tensor<3>) -> Tensor<3> {
-        x
-    }
-
-    fn head(&self) -> Tensor<2> {
-        self.embedding.val()
-    }
-}
-
-#[test]
-fn a_backbone_without_caches_recomputes() {
-    let device: Device = cpu();
-    let init = Init::new(1);
-    let maps = (0..3).map(|i| init.normal(&i.to_string(), [8, 8], 0.5, &device)).collect();
-    let backbone = Shifts { embedding: init.normal("embedding", [VOCABULARY, 8], 0.5, &device), maps };
-    for fusion in FUSIONS {
-        let context = ContextConfig { fusion, chunk_size: 2, ..ContextConfig::default() };
-        let model = ContextLm::wrap(backbone.clone(), context, &device).unwrap();
-        let mut state = DecoderState::new(&model, 2, 4, Beyond::Stop, &device).unwrap();
-        assert!(state.recomputes());
-        let texts = [tokens(12, 1), tokens(12, 2)];
-        state.feed(&[&texts[0][..3], &texts[1][..6]]).unwrap();
-        for step in 0..5 {
-            let found = state.feed(&[&texts[0][3 + step..4 + step], &texts[1][6 + step..7 + step]]).unwrap();
-            let found = rows(found.unsqueeze_dim(1));
-            for (row, end) in [4 + step, 7 + step].into_iter().enumerate() {
-                let ids: Vec<i32> = texts[row][..end].iter().map(|&token| token as i32).collect();
-                let ids = Tensor::<1, Int>::from_ints(ids.as_slice(), &device).unsqueeze();
-                assert_equal(&found[row..=row], &rows(model.forward(ids))[end - 1..], &format!("{fusion:?}"));
-            }
-        }
-        assert!(CacheBytes::of(&model, &device).is_none());
-    }
 }

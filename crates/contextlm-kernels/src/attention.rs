@@ -5,6 +5,7 @@ mod backward;
 mod flex;
 #[cfg(feature = "libtorch")]
 pub(crate) mod libtorch;
+mod masked;
 mod ops;
 mod ranges;
 #[cfg(feature = "flex")]
@@ -16,7 +17,7 @@ use burn::tensor::{DType, Tensor};
 use ops::AttentionOps;
 pub use ranges::KeyRanges;
 
-use crate::device::{on_flex, on_libtorch_cpu};
+use crate::device::{on_cubecl, on_flex, on_libtorch_cpu};
 use crate::fused;
 
 /// `softmax(q k^T scale) v` for every head, each query attending to its keys of `ranges` only. Query head h has the keys
@@ -24,6 +25,7 @@ use crate::fused;
 ///
 /// On flex, in f32, it is one operation that goes over the scores in tiles, forward and backward, and keeps the inputs, the
 /// output and one number for each query; so it is on LibTorch's CPU, whose own operation it is there, also in bf16 and f16.
+/// On GPUs (CubeCL) it keeps the same, but has all scores of a call at a time.
 /// Elsewhere it is [`attention_with`].
 ///
 /// # Shapes
@@ -36,6 +38,9 @@ use crate::fused;
 /// If the shapes do not fit together.
 pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, ranges: &KeyRanges, scale: f64) -> Tensor<3> {
     check(&q, &k, &v, ranges);
+    if fused() && on_cubecl(&q) {
+        return masked::attention(q, k, v, ranges, scale);
+    }
     let one_type = k.dtype() == q.dtype() && v.dtype() == q.dtype();
     if !fused() || !one_type || !has_fast_attention(&q) {
         return attention_with(q, k, v, ranges, scale, |weights| weights);

@@ -4,16 +4,24 @@ mod backward;
 #[cfg(feature = "flex")]
 mod flex;
 mod ops;
+#[cfg(any(test, feature = "wgpu", feature = "cuda", feature = "cpu"))]
+mod padded;
 
 use burn::backend::Dispatch;
 use burn::tensor::{DType, Int, Tensor};
 use ops::LinearCrossEntropyOps;
+
+use crate::device::on_cubecl;
 
 /// Targets with this value are left out of the loss (PyTorch's default `ignore_index`).
 pub const IGNORE_INDEX: i64 = -100;
 
 /// Logits of a slice when [`CrossEntropyOptions::slice_rows`] is `None`: 8 MiB of f32, which stays in the last cache.
 const SLICE_LOGITS: usize = 2 << 20;
+
+/// The same on a GPU: 256 MiB of f32. No cache holds a slice there; what counts is that products are large and that the
+/// weight's gradient is added up seldom.
+const GPU_SLICE_LOGITS: usize = 64 << 20;
 
 /// Rows of a slice even if that makes it larger: with fewer, adding up the weight's gradient [V, D] after every slice
 /// is dear beside the matrix products.
@@ -29,7 +37,7 @@ pub struct CrossEntropyOptions {
     /// drifting away (PaLM, arXiv 2204.02311, has 1e-4). 0 leaves it out.
     pub z_loss: f64,
     /// Rows whose logits exist at the same time. More need more memory, fewer make smaller matrix products; the result
-    /// is the same up to rounding. `None`: about two million logits, but at least 256 rows.
+    /// is the same up to rounding. `None`: about two million logits, but at least 256 rows; on a GPU 64 million logits.
     pub slice_rows: Option<usize>,
 }
 
@@ -42,8 +50,9 @@ impl Default for CrossEntropyOptions {
 
 impl CrossEntropyOptions {
     /// Rows of a slice, at least one.
-    fn rows_of_slice(&self, vocabulary: usize) -> usize {
-        let by_size = || SLICE_ROWS.max(SLICE_LOGITS / vocabulary.max(1));
+    fn rows_of_slice(&self, vocabulary: usize, gpu: bool) -> usize {
+        let logits = if gpu { GPU_SLICE_LOGITS } else { SLICE_LOGITS };
+        let by_size = || SLICE_ROWS.max(logits / vocabulary.max(1));
         self.slice_rows.unwrap_or_else(by_size).max(1)
     }
 
@@ -111,13 +120,14 @@ pub fn linear_cross_entropy_parts(
     assert_eq!(dtype, head_dtype, "hidden is {dtype:?}, weight is {head_dtype:?}: they must be equal");
     let known = [DType::F32, DType::BF16, DType::F16];
     assert!(known.contains(&dtype), "hidden is {dtype:?}, which linear_cross_entropy does not know: cast it");
+    let slice_rows = options.rows_of_slice(vocabulary, on_cubecl(&hidden));
     let (total, cross_entropy) = Dispatch::linear_cross_entropy(
         hidden.into_dispatch(),
         weight.into_dispatch(),
         targets.into_dispatch(),
         options.scale(),
         options.z_loss,
-        options.rows_of_slice(vocabulary),
+        slice_rows,
     );
     CrossEntropy { total: Tensor::from_dispatch(total), cross_entropy: Tensor::from_dispatch(cross_entropy) }
 }
@@ -129,10 +139,11 @@ mod tests {
     #[test]
     fn a_slice_is_cut_by_logits_and_rows() {
         let options = CrossEntropyOptions::default();
-        assert_eq!(options.rows_of_slice(1024), 2048);
-        assert_eq!(options.rows_of_slice(50257), 256);
-        assert_eq!(options.rows_of_slice(0), 2 << 20);
-        assert_eq!(CrossEntropyOptions { slice_rows: Some(0), ..options }.rows_of_slice(10), 1);
-        assert_eq!(CrossEntropyOptions { slice_rows: Some(7), ..options }.rows_of_slice(10), 7);
+        assert_eq!(options.rows_of_slice(1024, false), 2048);
+        assert_eq!(options.rows_of_slice(50257, false), 256);
+        assert_eq!(options.rows_of_slice(50257, true), 1335);
+        assert_eq!(options.rows_of_slice(0, false), 2 << 20);
+        assert_eq!(CrossEntropyOptions { slice_rows: Some(0), ..options }.rows_of_slice(10, true), 1);
+        assert_eq!(CrossEntropyOptions { slice_rows: Some(7), ..options }.rows_of_slice(10, true), 7);
     }
 }

@@ -25,3 +25,15 @@ pub(crate) fn on_libtorch_cpu<const D: usize>(_: &Tensor<D>) -> bool {
 pub fn on_flex<const D: usize>(_: &Tensor<D>) -> bool {
     false
 }
+
+/// Whether a tensor is on a device of CubeCL: a GPU, as a rule.
+#[cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu"))]
+pub(crate) fn on_cubecl<const D: usize>(tensor: &Tensor<D>) -> bool {
+    tensor.device().without_autodiff().identity().is_some()
+}
+
+/// Whether a tensor is on a device of CubeCL, which is not in this build: no.
+#[cfg(not(any(feature = "wgpu", feature = "cuda", feature = "cpu")))]
+pub(crate) fn on_cubecl<const D: usize>(_: &Tensor<D>) -> bool {
+    false
+}

@@ -17,6 +17,7 @@ use serde_json::Value;
 
 pub use folder::{Checkpoint, CheckpointFolder, Damaged};
 
+use crate::as_read::as_read;
 use crate::checkpoint::digest::sha256;
 use crate::optimizer::OptimizerState;
 use crate::{TrainConfig, TrainError, TrainProgress, Trainer, TrainingSet};
@@ -108,10 +109,11 @@ impl Trainer<AnyBackbone> {
         device: &Device,
     ) -> Result<(Self, ContextLmConfig), TrainError> {
         let dir = checkpoint.path();
-        let damaged = |reason| TrainError::Checkpoint { path: dir.join(STATE), reason };
+        let damaged = |reason: String| TrainError::Checkpoint { path: dir.join(STATE), reason };
         let state = read_state(dir)?.map_err(damaged)?;
         if !allow_config_change {
-            let keys = differing_keys(&serde_json::json!(state.config), &serde_json::json!(config));
+            let new = as_read(&config).map_err(|error| damaged(error.to_string()))?;
+            let keys = differing_keys(&serde_json::json!(state.config), &new);
             if !keys.is_empty() {
                 return Err(TrainError::ConfigChanged { path: dir.into(), keys: keys.join(", ") });
             }

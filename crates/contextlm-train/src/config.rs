@@ -8,7 +8,7 @@ use contextlm_core::FloatDType;
 use serde::{Deserialize, Serialize};
 
 pub use loss::LossConfig;
-pub use optimizer::{OptimizerConfig, OptimizerName};
+pub use optimizer::{AdjustLrFn, OptimizerConfig, OptimizerName};
 pub use schedule::{ScheduleConfig, ScheduleName};
 
 use crate::TrainError;

@@ -27,6 +27,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod adamw;
+mod as_read;
 mod chart;
 mod checkpoint;
 mod clip;
@@ -37,6 +38,7 @@ mod evaluate;
 mod freeze;
 mod memory;
 mod metrics;
+mod muon;
 mod optimizer;
 mod page;
 mod peak;
@@ -55,7 +57,8 @@ mod versions;
 pub use checkpoint::{Checkpoint, CheckpointFolder, Damaged};
 pub use clip::clip_grad_norm;
 pub use config::{
-    GuardConfig, LossConfig, OptimizerConfig, OptimizerName, ScheduleConfig, ScheduleName, TrainConfig, TrainDtype,
+    AdjustLrFn, GuardConfig, LossConfig, OptimizerConfig, OptimizerName, ScheduleConfig, ScheduleName, TrainConfig,
+    TrainDtype,
 };
 pub use error::TrainError;
 pub use evaluate::{Evaluation, evaluate, evaluate_with_swapped_contexts};

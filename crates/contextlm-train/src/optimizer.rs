@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::optim::decay::WeightDecayConfig;
-use burn::optim::{AdjustLrFn, DynOptimizer, DynState, GradientsParams, MuonConfig, StateSink, StateSource};
+use burn::optim::{DynOptimizer, DynState, GradientsParams, StateSink, StateSource};
 use burn::tensor::{Device, Tensor, TensorData};
 use contextlm_core::ModulePath;
 
 use crate::adamw::AdamW;
+use crate::muon::{Layout, Muon};
 use crate::{OptimizerConfig, OptimizerName};
 
 /// How many tensors and parameters have weight decay, and how many have none. Frozen ones are in neither group.
@@ -55,6 +55,7 @@ fn decays(rank: usize) -> bool {
 /// Rules and states.
 pub(crate) struct Optimizer {
     matrices: Box<dyn DynOptimizer>,
+    pooling: Box<dyn DynOptimizer>,
     embeddings: Box<dyn DynOptimizer>,
     vectors: Box<dyn DynOptimizer>,
     states: BTreeMap<String, DynState>,
@@ -73,14 +74,15 @@ impl Optimizer {
     pub(crate) fn new(config: &OptimizerConfig) -> Self {
         let adamw = |decay: f64| AdamW::new(config, decay);
         let decay = config.weight_decay;
-        let muon = MuonConfig::new()
-            .with_weight_decay((decay > 0.0).then(|| WeightDecayConfig::new(decay as f32)))
-            .with_adjust_lr_fn(AdjustLrFn::MatchRmsAdamW);
-        Self {
-            matrices: match config.name {
+        let of_matrices = |layout| -> Box<dyn DynOptimizer> {
+            match config.name {
                 OptimizerName::AdamW => Box::new(adamw(decay)),
-                OptimizerName::Muon => Box::new(muon.build()),
-            },
+                OptimizerName::Muon => Box::new(Muon::new(config, layout)),
+            }
+        };
+        Self {
+            matrices: of_matrices(Layout::InputsFirst),
+            pooling: of_matrices(Layout::OutputsFirst),
             embeddings: Box::new(adamw(decay)),
             vectors: Box::new(adamw(0.0)),
             states: BTreeMap::new(),
@@ -147,6 +149,8 @@ impl Optimizer {
         let hidden = path.starts_with("context.") || path.split('.').any(|part| part.parse::<usize>().is_ok());
         match (decays(rank), hidden && rank == 2) {
             (false, _) => &*self.vectors,
+            // Learned pooling lies as in its file, all other maps as burn has them.
+            (true, true) if path == "context.embedding.pool.weight" => &*self.pooling,
             (true, true) => &*self.matrices,
             (true, false) => &*self.embeddings,
         }

@@ -1,5 +1,6 @@
 use std::io::{IsTerminal, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
+use std::thread::{sleep, spawn};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -27,6 +28,8 @@ enum Shown {
 struct Clock {
     steps: usize,
     done: usize,
+    /// When the first step was begun, until it is made.
+    first: Option<Instant>,
     /// After the first step, which may compile kernels and is not like the others.
     second: Option<(Instant, usize)>,
     last_line: Option<Instant>,
@@ -63,11 +66,15 @@ impl Progress {
 
     pub(crate) fn start(&self, steps: usize, done: usize) {
         if let Ok(mut clock) = self.clock.lock() {
-            *clock = Clock { steps, done, ..Clock::default() };
+            *clock = Clock { steps, done, first: Some(Instant::now()), ..Clock::default() };
         }
         if let Shown::Bar(bar) = &self.shown {
             bar.set_length(steps as u64);
             bar.set_position(done as u64);
+        }
+        if !matches!(self.shown, Shown::Nothing) {
+            let (clock, shown, name) = (Arc::downgrade(&self.clock), self.shown.clone(), self.name.clone());
+            spawn(move || tell_first_step(&clock, &shown, &name));
         }
     }
 
@@ -75,6 +82,7 @@ impl Progress {
         let Ok(mut clock) = self.clock.lock() else { return };
         let now = Instant::now();
         clock.done = line.metrics.step;
+        clock.first = None;
         let left = clock.left(now);
         match &self.shown {
             Shown::Nothing => {}
@@ -95,10 +103,35 @@ impl Progress {
     }
 
     pub(crate) fn finish(&self) {
+        if let Ok(mut clock) = self.clock.lock() {
+            clock.first = None;
+        }
         if let Shown::Bar(bar) = &self.shown {
             bar.finish_and_clear();
         }
     }
+}
+
+/// Says that the first step is still being made, until it is: it can take a minute on a GPU.
+fn tell_first_step(clock: &Weak<Mutex<Clock>>, shown: &Shown, name: &str) {
+    let every = if matches!(shown, Shown::Bar(_)) { Duration::from_secs(1) } else { EVERY };
+    let begun = |clock: &Weak<Mutex<Clock>>| clock.upgrade()?.lock().ok()?.first;
+    let first = begun(clock);
+    loop {
+        sleep(every);
+        // Gone, done, or another run.
+        let Some(began) = begun(clock).filter(|began| Some(*began) == first) else { return };
+        let told = first_step(began.elapsed());
+        match shown {
+            Shown::Bar(bar) => bar.set_message(told),
+            Shown::Lines => drop(writeln!(std::io::stderr(), "{name}: {told}")),
+            Shown::Nothing => return,
+        }
+    }
+}
+
+fn first_step(took: Duration) -> String {
+    format!("first step, {} so far; a GPU compiles and tunes its kernels in it, and keeps them", time(took))
 }
 
 impl Clock {
@@ -167,6 +200,17 @@ mod tests {
         assert_eq!(numbers(&LINE, Some(Duration::from_secs(125))), expected);
         let with = StepLine { mfu: Some(0.4321), ..LINE };
         assert!(numbers(&with, None).ends_with("MFU 43.2 %  left ?"), "{}", numbers(&with, None));
+    }
+
+    #[test]
+    fn the_first_step_is_waited_for() {
+        let progress = Progress { shown: Shown::Lines, ..Progress::hidden() };
+        progress.start(3, 0);
+        let waits = |progress: &Progress| progress.clock.lock().unwrap().first.is_some();
+        assert!(waits(&progress));
+        progress.step(&LINE);
+        assert!(!waits(&progress));
+        assert!(first_step(Duration::from_secs(72)).starts_with("first step, 1m 12s so far"));
     }
 
     #[test]

@@ -67,7 +67,7 @@ fn facts(record: &RunRecord) -> Vec<(&'static str, String)> {
         let skipped = if skipped > 0 { format!(", of which {skipped} skipped") } else { String::new() };
         facts.push(("steps", format!("{}{skipped}", grouped(last.metrics.step as u64))));
         facts.push(("tokens", grouped(last.metrics.tokens)));
-        let loss = last.smoothed_loss.unwrap_or(last.metrics.loss);
+        let loss = last.smoothed_loss.map_or(last.metrics.loss, f64::from);
         facts.push(("training loss, smoothed, at the end", format!("{loss:.4}")));
     }
     if let Some(last) = history.valid.last() {
@@ -128,7 +128,8 @@ fn over_steps(steps: &[StepLine]) -> Axis {
 fn losses(record: &RunRecord) -> Chart {
     let steps = &record.history.steps;
     let points: Vec<_> = steps.iter().map(|line| (line.metrics.step as f64, line.metrics.loss)).collect();
-    let smoothed: Vec<_> = steps.iter().filter_map(|l| Some((l.metrics.step as f64, l.smoothed_loss?))).collect();
+    let smoothed: Vec<_> =
+        steps.iter().filter_map(|l| Some((l.metrics.step as f64, f64::from(l.smoothed_loss?)))).collect();
     let valid: Vec<_> = record.history.valid.iter().map(|line| (line.step as f64, line.valid_loss)).collect();
     let ((thin, band), (line, _)) = (thinned(&points, MOST), thinned(&smoothed, MOST));
     // The steep beginning is left out of the picture, unless there is nothing else.

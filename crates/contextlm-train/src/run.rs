@@ -3,15 +3,18 @@
 mod config;
 mod directory;
 mod keys;
+mod tables;
 mod watch;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-pub use config::{CheckpointTable, DataTable, EvalTable, LogTable, ModelTable, RunConfig, TrainTable};
+pub use config::RunConfig;
 use contextlm_core::{AnyBackbone, Backbone, ContextLm, ContextLmConfig, Device};
 use contextlm_data::{Batch, Batches, DataError, EvalBatches, Prefetch, ShardSet};
+pub use tables::{CheckpointTable, DataTable, EvalTable, LogTable, ModelTable, TrainTable};
 
+use crate::as_read::as_read;
 use crate::run::directory::RunDirectory;
 use crate::run::watch::Watch;
 use crate::{
@@ -75,6 +78,8 @@ struct Session<'a> {
     /// Where the tokenizer is, which belongs into checkpoints.
     companions: Option<PathBuf>,
     summary: RunSummary,
+    /// The newest checkpoint from which a step was made that was not skipped: its parameters are good.
+    good: Option<PathBuf>,
     /// Lowest validation loss, with the step of its checkpoint.
     best: Option<(f64, usize)>,
     /// Step of the newest validation.
@@ -210,6 +215,7 @@ impl<'a> Session<'a> {
             checkpoints,
             companions,
             summary,
+            good: None,
             best,
             validated: validated.map(|line| line.step),
             training_flops,
@@ -240,6 +246,9 @@ impl<'a> Session<'a> {
         let mut aside = std::time::Duration::ZERO;
         for batch in batches.take(steps.saturating_sub(done)) {
             let done = self.trainer.step(&batch?).map_err(|error| self.with_checkpoint(error))?;
+            if !done.skipped {
+                self.good.clone_from(&self.summary.checkpoint);
+            }
             watch.step(done, self.trainer.progress())?;
             let began = Instant::now();
             self.summary.stopped = stop() && done.step < steps;
@@ -286,20 +295,27 @@ impl<'a> Session<'a> {
         self.validated = Some(step);
         // What has no checkpoint cannot be kept.
         if step == self.trainer.config().steps || is_multiple(step, self.config.checkpoint.every) {
-            self.best = better(self.best, (found.loss(), step));
+            // As a run that goes on reads it from the metrics, so that of two equal losses both take the same one.
+            let loss = as_read(&found.loss()).ok().and_then(|loss| loss.as_f64()).unwrap_or(f64::NAN);
+            self.best = better(self.best, (loss, step));
         }
         Ok(())
     }
 
     /// A run that has gone wrong names the last checkpoint from before.
     fn with_checkpoint(&self, error: TrainError) -> TrainError {
-        match (error, &self.summary.checkpoint) {
-            (TrainError::Skipped { step, count, loss, grad_norm, .. }, Some(path)) => {
-                let checkpoint = format!("; the last checkpoint is {}", path.display());
-                TrainError::Skipped { step, count, loss, grad_norm, checkpoint }
-            }
-            (error, _) => error,
-        }
+        let TrainError::Skipped { step, count, loss, grad_norm, .. } = error else { return error };
+        let checkpoint = match (self.good.as_ref().filter(|path| path.exists()), &self.summary.checkpoint) {
+            (Some(good), Some(newest)) if good == newest => format!("; the last good checkpoint is {}", good.display()),
+            (Some(good), _) => format!(
+                "; the last good checkpoint is {}: remove the newer ones, which may hold the parameters that fail, to \
+                 resume from it",
+                good.display()
+            ),
+            (None, Some(newest)) => format!("; no step from the newest checkpoint was good, {}", newest.display()),
+            (None, None) => String::new(),
+        };
+        TrainError::Skipped { step, count, loss, grad_norm, checkpoint }
     }
 }
 

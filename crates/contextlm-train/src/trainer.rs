@@ -3,6 +3,7 @@ use std::time::Instant;
 
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::tensor::Tensor;
 use contextlm_core::{Backbone, ChunkGrid, ContextLm, Device, Documents, LossOptions};
 use contextlm_data::{Batch, Batches, EvalBatches};
 use serde::{Deserialize, Serialize};
@@ -71,12 +72,30 @@ pub struct TrainProgress {
     pub step: usize,
     /// Targets seen, those of skipped steps included.
     pub tokens: u64,
-    /// Mean of the losses so far, in which older ones count less and less.
-    pub smoothed_loss: Option<f64>,
+    /// Mean of the losses so far, in which older ones count less and less. In f32, so that it is read from a checkpoint as it
+    /// was written.
+    pub smoothed_loss: Option<f32>,
     /// Steps that the guard has skipped.
     pub skipped: usize,
     /// Those of them since the last good one.
     pub skipped_in_a_row: usize,
+}
+
+/// What the micro-batches of a step gave, not read from the device yet.
+struct Parts {
+    losses: Vec<Tensor<1>>,
+    /// Empty where there is no latent loss.
+    latent_losses: Vec<Tensor<1>>,
+    gradients: GradientsParams,
+}
+
+impl Parts {
+    /// Loss, latent loss and gradients.
+    fn read(self) -> (f64, Option<f64>, GradientsParams) {
+        let sum = |parts: Vec<Tensor<1>>| parts.into_iter().map(|part| part.into_scalar::<f64>()).sum();
+        let latent_loss = (!self.latent_losses.is_empty()).then(|| sum(self.latent_losses));
+        (sum(self.losses), latent_loss, self.gradients)
+    }
 }
 
 /// What an earlier smoothed loss counts beside a new loss.
@@ -178,8 +197,10 @@ impl<B: Backbone> Trainer<B> {
         let clock = Instant::now();
         check_batch(batch, &self.model().backbone.spec())?;
         let scored = batch.scored();
-        let (loss, latent_loss, mut gradients) = self.gradients(batch, scored)?;
-        let grad_norm = clip_grad_norm(self.model(), &mut gradients, self.config.optimizer.grad_clip);
+        let mut parts = self.gradients(batch, scored)?;
+        let grad_norm = clip_grad_norm(self.model(), &mut parts.gradients, self.config.optimizer.grad_clip);
+        // Read here and not before the backward pass, so that a device that works on its own is waited for only once.
+        let (loss, latent_loss, gradients) = parts.read();
         let lr = self.config.optimizer.lr * self.config.schedule.factor(self.progress.step, self.config.steps);
         let skipped = self.is_bad(loss, grad_norm);
         if !skipped {
@@ -204,7 +225,7 @@ impl<B: Backbone> Trainer<B> {
     /// Whether a step would do harm.
     fn is_bad(&self, loss: f64, grad_norm: f64) -> bool {
         let max_spike = self.config.guard.max_spike;
-        let spikes = |smoothed: f64| max_spike > 0.0 && loss > smoothed + max_spike;
+        let spikes = |smoothed: f32| max_spike > 0.0 && loss > f64::from(smoothed) + max_spike;
         !loss.is_finite() || !grad_norm.is_finite() || self.progress.smoothed_loss.is_some_and(spikes)
     }
 
@@ -218,8 +239,8 @@ impl<B: Backbone> Trainer<B> {
             progress.skipped_in_a_row += 1;
         } else {
             progress.skipped_in_a_row = 0;
-            let before = progress.smoothed_loss.unwrap_or(loss);
-            progress.smoothed_loss = Some(SMOOTHING * before + (1.0 - SMOOTHING) * loss);
+            let before = progress.smoothed_loss.map_or(loss, f64::from);
+            progress.smoothed_loss = Some((SMOOTHING * before + (1.0 - SMOOTHING) * loss) as f32);
         }
     }
 
@@ -282,11 +303,11 @@ impl<B: Backbone> Trainer<B> {
         evaluate(&model, valid, &self.device.clone().inner())
     }
 
-    /// Loss, latent loss and gradients of a batch.
-    fn gradients(&self, batch: &Batch, scored: usize) -> Result<(f64, Option<f64>, GradientsParams), TrainError> {
+    /// Losses and gradients of a batch.
+    fn gradients(&self, batch: &Batch, scored: usize) -> Result<Parts, TrainError> {
         let micro_batch = self.config.micro_batch.unwrap_or(batch.rows).max(1);
         let latent_divisor = self.latent_divisor(batch)?;
-        let (mut loss, mut latent_loss) = (0.0, None);
+        let (mut losses, mut latent_losses) = (Vec::new(), Vec::new());
         let mut gradients = GradientsAccumulator::new();
         for (number, from) in (0..batch.rows).step_by(micro_batch).enumerate() {
             let to = batch.rows.min(from + micro_batch);
@@ -306,14 +327,12 @@ impl<B: Backbone> Trainer<B> {
             let low = self.config.dtype.low().map(|dtype| self.model().cast(dtype));
             let model = low.as_ref().unwrap_or(self.model());
             let parts = model.loss_with(part.inputs, part.targets, &options);
-            loss += parts.cross_entropy.into_scalar::<f64>();
-            if let Some(latent) = parts.latent {
-                *latent_loss.get_or_insert(0.0) += latent.into_scalar::<f64>();
-            }
+            losses.push(parts.cross_entropy);
+            latent_losses.extend(parts.latent.map(Tensor::detach));
             let part = GradientsParams::from_grads(parts.total.backward(), self.model());
             gradients.accumulate(self.model(), part);
         }
-        Ok((loss, latent_loss, gradients.grads()))
+        Ok(Parts { losses, latent_losses, gradients: gradients.grads() })
     }
 
     /// Predictions of the whole batch that have a chunk to be compared with.

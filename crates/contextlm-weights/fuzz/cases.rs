@@ -4,7 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use contextlm_weights::load;
+use contextlm_core::Backbone;
+use contextlm_weights::{load, read_config};
 
 thread_local! {
     /// The directories, made once.
@@ -45,6 +46,7 @@ impl Cases {
     /// Whether `config.json` with these bytes is accepted.
     pub fn config(&self, bytes: &[u8]) -> bool {
         self.write("config", "config.json", bytes);
+        self.inspect("config");
         self.loads("config")
     }
 
@@ -58,6 +60,16 @@ impl Cases {
     pub fn loader(&self, bytes: &[u8]) -> bool {
         self.write("loader", "model.safetensors", bytes);
         self.loads("loader")
+    }
+
+    /// Counts, as `contextlm inspect` does.
+    fn inspect(&self, name: &str) {
+        let Ok(config) = read_config(self.dir(name)) else { return };
+        let device = contextlm_device::device("cpu").expect("the CPU");
+        let model = config.init(&device).expect("a config that was checked");
+        let (parameters, positions) = (model.parameters(), model.backbone.spec().max_positions);
+        let flops = model.flops_per_token(positions).expect("a backbone of ours");
+        assert!(parameters.total <= 1 << 53 && flops.total <= 1 << 53);
     }
 
     fn loads(&self, name: &str) -> bool {

@@ -50,6 +50,8 @@ class ContextLMConfig(PretrainedConfig):
         """The backbone's config as an object of its own class."""
         settings = in_dialect(self.backbone)
         family = settings.pop("model_type", None)
+        for key in ("dtype", "torch_dtype"):  # the type that the whole model is loaded in is the backbone's too
+            settings.pop(key, None)
         if family not in BACKBONES:
             raise ValueError(f"backbone.model_type is {family!r}; must be one of {', '.join(BACKBONES)}")
         config = AutoConfig.for_model(family, **settings)

@@ -39,6 +39,16 @@ pub enum WeightsError {
         /// Why not.
         reason: String,
     },
+    /// Files of a data set of the Hugging Face hub cannot be had.
+    #[error("data set {dataset}: {reason} ({endpoint})")]
+    Dataset {
+        /// `org/name@revision`.
+        dataset: String,
+        /// The hub's address.
+        endpoint: String,
+        /// Why not.
+        reason: String,
+    },
     /// The tensors in the files are not those of the model.
     #[error("{path}: the tensors are not those of the model: {}", list(problems))]
     Tensors {
@@ -54,7 +64,7 @@ pub enum WeightsError {
 #[non_exhaustive]
 pub enum Problem {
     /// The model has a tensor that the files do not have.
-    #[error("missing: {name} {shape:?}")]
+    #[error("missing: {} {shape:?}", name.escape_debug())]
     Missing {
         /// Its name.
         name: String,
@@ -62,7 +72,7 @@ pub enum Problem {
         shape: Vec<usize>,
     },
     /// The files have a tensor that the model does not have.
-    #[error("unexpected: {name} in {file}")]
+    #[error("unexpected: {} in {}", name.escape_debug(), file.escape_debug())]
     Unexpected {
         /// Its name.
         name: String,
@@ -70,7 +80,7 @@ pub enum Problem {
         file: String,
     },
     /// A tensor has another shape.
-    #[error("wrong shape: {name} is {found:?} and should be {expected:?}")]
+    #[error("wrong shape: {} is {found:?} and should be {expected:?}", name.escape_debug())]
     Shape {
         /// Its name.
         name: String,
@@ -80,7 +90,7 @@ pub enum Problem {
         found: Vec<usize>,
     },
     /// A tensor's values are not of a type that can be read.
-    #[error("wrong type: {name} is {found} and should be F32, F16 or BF16")]
+    #[error("wrong type: {} is {found} and should be F32, F16 or BF16", name.escape_debug())]
     Type {
         /// Its name.
         name: String,
@@ -88,7 +98,7 @@ pub enum Problem {
         found: String,
     },
     /// The head of a tied model differs from the embedding that it should be.
-    #[error("not tied: {name} differs from {embedding}; a head of its own needs tie_word_embeddings = false")]
+    #[error("not tied: {} differs from {}; a head of its own needs tie_word_embeddings = false", name.escape_debug(), embedding.escape_debug())]
     Head {
         /// The head's name.
         name: String,
@@ -96,7 +106,7 @@ pub enum Problem {
         embedding: String,
     },
     /// Two shards have the same tensor.
-    #[error("twice: {name} is in {first} and in {second}")]
+    #[error("twice: {} is in {} and in {}", name.escape_debug(), first.escape_debug(), second.escape_debug())]
     Twice {
         /// Its name.
         name: String,
@@ -106,7 +116,7 @@ pub enum Problem {
         second: String,
     },
     /// The index says of a tensor that it is in a shard that does not have it.
-    #[error("not where the index says: {name} is not in {file}")]
+    #[error("not where the index says: {} is not in {}", name.escape_debug(), file.escape_debug())]
     NotInShard {
         /// Its name.
         name: String,

@@ -2,6 +2,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use contextlm_core::files::open_file;
+
 use crate::header::{Stored, read_header};
 use crate::index::read_index;
 use crate::{Problem, WeightsError};
@@ -14,6 +16,20 @@ pub(crate) fn is_pickle(name: &str) -> bool {
 
 /// Why it is not read.
 pub(crate) const NO_PICKLE: &str = "a pickle file can run any code and is never read; save the model as safetensors";
+
+/// The weights in one file.
+const SINGLE: &str = "model.safetensors";
+/// Which files they are in, where they are not in one.
+const INDEX: &str = "model.safetensors.index.json";
+
+/// Whether a directory has weights that can be read.
+pub(crate) fn has_weights(dir: &Path) -> bool {
+    there(dir, SINGLE) || there(dir, INDEX)
+}
+
+fn there(dir: &Path, name: &str) -> bool {
+    dir.join(name).try_exists().unwrap_or(false)
+}
 
 /// The files of a model directory with all their tensors.
 #[derive(Debug)]
@@ -28,18 +44,16 @@ impl ModelFiles {
     /// Opens `model.safetensors`, or else the shards of `model.safetensors.index.json`, and reads the headers.
     pub(crate) fn open(dir: &Path) -> Result<Self, WeightsError> {
         check_directory(dir)?;
-        let there = |name: &str| dir.join(name).try_exists().unwrap_or(false);
-        let (single, index) = ("model.safetensors", "model.safetensors.index.json");
-        if there(single) {
-            Self::open_all(dir, vec![single.into()], None)
-        } else if there(index) {
-            let shards = read_index(&dir.join(index))?;
+        if there(dir, SINGLE) {
+            Self::open_all(dir, vec![SINGLE.into()], None)
+        } else if there(dir, INDEX) {
+            let shards = read_index(&dir.join(INDEX))?;
             let names: BTreeSet<String> = shards.values().cloned().collect();
             Self::open_all(dir, names.into_iter().collect(), Some(&shards))
         } else if let Some(path) = pickle_in(dir) {
             Err(WeightsError::file(&path, NO_PICKLE))
         } else {
-            Err(WeightsError::file(dir, format!("there is neither {single} nor {index} in it")))
+            Err(WeightsError::file(dir, format!("there is neither {SINGLE} nor {INDEX} in it")))
         }
     }
 
@@ -52,7 +66,7 @@ impl ModelFiles {
         let mut problems = Vec::new();
         for (number, file_name) in names.into_iter().enumerate() {
             let path = dir.join(&file_name);
-            let file = open_file(&path, u64::MAX)?;
+            let file = open_file(&path, u64::MAX).map_err(WeightsError::io(&path))?;
             stays_inside(dir, &path)?;
             for (name, stored) in read_header(&file).map_err(WeightsError::io(&path))? {
                 if let Some((first, _)) = all.tensors.insert(name.clone(), (number, stored)) {
@@ -91,7 +105,7 @@ fn pickle_in(dir: &Path) -> Option<PathBuf> {
 
 /// Checks that a file is in its directory after all links. One link may lead out: that of a snapshot in the Hugging Face cache
 /// (`models--org--name/snapshots/REVISION`) to the blobs beside it.
-fn stays_inside(dir: &Path, path: &Path) -> Result<(), WeightsError> {
+pub(crate) fn stays_inside(dir: &Path, path: &Path) -> Result<(), WeightsError> {
     let inside = dir.canonicalize().map_err(WeightsError::io(dir))?;
     let target = path.canonicalize().map_err(WeightsError::io(path))?;
     let is_repository = |folder: &&Path| {
@@ -103,16 +117,4 @@ fn stays_inside(dir: &Path, path: &Path) -> Result<(), WeightsError> {
         return Ok(());
     }
     Err(WeightsError::file(path, format!("is a link out of its directory, to {}", target.display())))
-}
-
-/// Opens a regular file of at most `limit` bytes; a pipe or a device could be read for ever.
-pub(crate) fn open_file(path: &Path, limit: u64) -> Result<File, WeightsError> {
-    let found = std::fs::metadata(path).map_err(WeightsError::io(path))?;
-    if !found.is_file() {
-        return Err(WeightsError::file(path, "not a file"));
-    }
-    if found.len() > limit {
-        return Err(WeightsError::file(path, format!("{} bytes, at most {limit} are read", found.len())));
-    }
-    File::open(path).map_err(WeightsError::io(path))
 }

@@ -64,7 +64,8 @@ fn check(entries: BTreeMap<String, Entry>, data: u64, length: u64) -> io::Result
     let mut end = 0;
     for ((from, to), name) in spans {
         if from != end || to < from {
-            let fault = format!("{name}: data_offsets [{from}, {to}], but the tensor before it ends at {end}");
+            let fault =
+                format!("{}: data_offsets [{from}, {to}], but the tensor before it ends at {end}", name.escape_debug());
             return Err(invalid(fault));
         }
         end = to;
@@ -83,7 +84,8 @@ fn check(entries: BTreeMap<String, Entry>, data: u64, length: u64) -> io::Result
             .try_fold(1_usize, |size, &dimension| size.checked_mul(dimension))
             .and_then(|count| count.checked_mul(dtype.bitsize()));
         if size.is_none_or(|bits| !bits.is_multiple_of(8) || (bits / 8) as u64 != to - from) {
-            let fault = format!("{name}: shape {shape:?} of {dtype:?} does not take {} bytes", to - from);
+            let fault =
+                format!("{}: shape {shape:?} of {dtype:?} does not take {} bytes", name.escape_debug(), to - from);
             return Err(invalid(fault));
         }
         Ok((name, Stored { dtype, shape, start: data + from }))

@@ -1,20 +1,25 @@
-//! Models from the Hugging Face hub, by way of its cache on this machine.
+//! Models and files of data sets from the Hugging Face hub, by way of its cache on this machine.
 
-mod download;
+mod dataset;
+mod fetch;
+mod model;
 mod name;
 mod options;
-mod snapshot;
+mod remote;
+mod transfer;
 mod wait;
 
 use std::path::{Path, PathBuf};
 
-pub use name::HubModel;
+use hf_hub::RepoType;
+
+pub use dataset::{DatasetFiles, find_dataset};
+pub use name::{HubName, HubNameError};
 pub use options::HubOptions;
 
 use crate::WeightsError;
 use crate::files::check_directory;
-use download::download;
-use snapshot::cached;
+use remote::Remote;
 
 /// A model directory, and what it is a copy of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +28,7 @@ pub struct Snapshot {
     /// The directory, to [`load`](crate::load) from.
     pub dir: PathBuf,
     /// The hub's name of the model, with the commit that `dir` holds as its revision; `None` of a directory of one's own.
-    pub model: Option<HubModel>,
+    pub model: Option<HubName>,
     /// Why the cache was used without asking the hub, if it was.
     pub offline: Option<String>,
 }
@@ -45,19 +50,20 @@ pub fn find(model: &str, options: &HubOptions) -> Result<Snapshot, WeightsError>
         check_directory(path)?;
         return Ok(Snapshot { dir: path.into(), model: None, offline: None });
     }
-    let Ok(name) = model.parse::<HubModel>() else {
+    let Ok(name) = model.parse::<HubName>() else {
         let reason = "there is no such directory, and a model of the hub is called org/name or org/name@revision";
         return Err(WeightsError::file(path, reason));
     };
+    let remote = Remote { kind: RepoType::Model, name: &name, options };
     if options.offline {
         let reason = "HF_HUB_OFFLINE is set".to_string();
-        return cached(&name, options, reason.clone()).ok_or_else(|| WeightsError::hub(&name, options, reason));
+        return model::cached(&remote, reason.clone()).ok_or_else(|| WeightsError::hub(&remote, reason));
     }
-    download(&name, options)
+    model::download(&remote)
 }
 
 impl WeightsError {
-    fn hub(model: &HubModel, options: &HubOptions, reason: impl ToString) -> Self {
-        Self::Hub { model: model.to_string(), endpoint: options.endpoint.clone(), reason: reason.to_string() }
+    fn hub(remote: &Remote<'_>, reason: String) -> Self {
+        Self::Hub { model: remote.name.to_string(), endpoint: remote.options.endpoint.clone(), reason }
     }
 }

@@ -1,10 +1,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use contextlm_core::files::read_file;
 use regex::Regex;
 
 use crate::WeightsError;
-use crate::files::open_file;
 
 /// Maps are a few dozen lines.
 const MAX_MAP: u64 = 1_000_000;
@@ -33,8 +33,8 @@ impl KeyMap {
     /// [`WeightsError::File`] naming the file and the line.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, WeightsError> {
         let path = path.as_ref();
-        open_file(path, MAX_MAP)?;
-        let text = std::fs::read_to_string(path).map_err(WeightsError::io(path))?;
+        let bytes = read_file(path, MAX_MAP).map_err(WeightsError::io(path))?;
+        let text = String::from_utf8(bytes).map_err(|error| WeightsError::file(path, error))?;
         Self::parse(&text, path)
     }
 
@@ -71,7 +71,12 @@ impl KeyMap {
         for (name, tensor) in tensors {
             let to = self.apply(&name);
             if let Some(other) = from.insert(to.clone(), name.clone()) {
-                let reason = format!("both {other} and {name} would be called {to}; make the expressions narrower");
+                let reason = format!(
+                    "both {} and {} would be called {}; make the expressions narrower",
+                    other.escape_debug(),
+                    name.escape_debug(),
+                    to.escape_debug()
+                );
                 return Err(WeightsError::file(&self.path, reason));
             }
             renamed.insert(to, tensor);

@@ -38,7 +38,7 @@
 //! ```
 //!
 //! With the feature `hub`, [`hub::find`](https://docs.rs/contextlm-weights/latest/contextlm_weights/hub/fn.find.html) turns
-//! a model's name on the Hugging Face hub into such a directory.
+//! a model's name on the Hugging Face hub into such a directory; `hub::find_dataset` fetches files of a data set.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -60,5 +60,5 @@ mod values;
 pub use error::{Problem, WeightsError};
 pub use float_type::FloatType;
 pub use key_map::KeyMap;
-pub use load::{LoadOptions, Loaded, load, load_into, load_with};
+pub use load::{LoadOptions, Loaded, load, load_into, load_with, read_config};
 pub use save::{ModelCard, SaveOptions, save, save_tensors};

@@ -3,17 +3,15 @@ use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData};
+use contextlm_core::files::{MAX_CONFIG, open_file};
 use contextlm_core::{Backbone, ContextLm, ContextLmConfig, ModulePath, TensorLayout};
 use half::{bf16, f16};
 
-use crate::files::{ModelFiles, check_directory, open_file};
+use crate::files::{ModelFiles, check_directory, has_weights};
 use crate::plan::{Plan, Source, plan};
 use crate::value::Value;
 use crate::values::{Values, read, read_transposed};
 use crate::{FloatType, KeyMap, WeightsError};
-
-/// Configs are a few hundred lines.
-const MAX_CONFIG: u64 = 10_000_000;
 
 /// Every family's block has at least as many, and so has the predictor's.
 const TENSORS_OF_A_BLOCK: usize = 9;
@@ -65,21 +63,44 @@ pub fn load(dir: impl AsRef<Path>, device: &Device) -> Result<Loaded, WeightsErr
 /// As [`load`].
 pub fn load_with(dir: impl AsRef<Path>, device: &Device, options: &LoadOptions) -> Result<Loaded, WeightsError> {
     let dir = dir.as_ref();
+    let config = config_of(dir)?;
+    let files = open(dir, options)?;
+    check_layers(&config, &files, dir)?;
+    let Filled { model, tensors, unused, not_finite } = fill(config.init(device)?, &files, dir, options)?;
+    Ok(Loaded { model, config, tensors, unused, not_finite })
+}
+
+/// The config of a model directory, checked, and where weights are there also against their number; only the headers of
+/// their files are read.
+///
+/// # Errors
+/// [`WeightsError`] naming the file and what is wrong with it.
+pub fn read_config(dir: impl AsRef<Path>) -> Result<ContextLmConfig, WeightsError> {
+    let dir = dir.as_ref();
+    let config = config_of(dir)?;
+    if has_weights(dir) {
+        check_layers(&config, &ModelFiles::open(dir)?, dir)?;
+    }
+    Ok(config)
+}
+
+fn config_of(dir: &Path) -> Result<ContextLmConfig, WeightsError> {
     check_directory(dir)?;
     let path = dir.join("config.json");
-    open_file(&path, MAX_CONFIG)?;
+    open_file(&path, MAX_CONFIG).map_err(WeightsError::io(&path))?;
     let config = ContextLmConfig::from_file(&path)?;
     config.validate()?;
-    let files = open(dir, options)?;
+    Ok(config)
+}
 
-    // A block is an allocation before it has weights, and a config can ask for any number of them.
+/// A block is an allocation before it has weights, and a config can ask for any number of them.
+fn check_layers(config: &ContextLmConfig, files: &ModelFiles, dir: &Path) -> Result<(), WeightsError> {
     let predictor = config.context.as_ref().map_or(0, |context| context.predictor_layers);
     let (layers, tensors) = (config.backbone.layers().saturating_add(predictor), files.tensors.len());
     if layers > LAYERS_OF_ANY_FILE.max(tensors / TENSORS_OF_A_BLOCK) {
-        return Err(WeightsError::Layers { path, layers, tensors });
+        return Err(WeightsError::Layers { path: dir.join("config.json"), layers, tensors });
     }
-    let Filled { model, tensors, unused, not_finite } = fill(config.init(device)?, &files, dir, options)?;
-    Ok(Loaded { model, config, tensors, unused, not_finite })
+    Ok(())
 }
 
 /// Replaces every parameter of a model by the one in a directory's files; the directory's config is not read. A

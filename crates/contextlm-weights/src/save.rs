@@ -9,11 +9,13 @@ mod write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use contextlm_core::files::read_file;
 use contextlm_core::{Backbone, ContextLm, ContextLmConfig};
 use serde_json::{Value, json};
 
 pub use card::ModelCard;
 
+use crate::files::stays_inside;
 use crate::save::layout::{Shard, shards};
 use crate::save::replace::Replacement;
 use crate::save::write::write_shards;
@@ -30,6 +32,9 @@ const COMPANIONS: [&str; 7] = [
     "merges.txt",
 ];
 
+/// Many times the largest tokenizer.
+const MAX_COMPANION: u64 = 500_000_000;
+
 /// How a model directory is written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SaveOptions {
@@ -37,7 +42,8 @@ pub struct SaveOptions {
     pub dtype: FloatType,
     /// Bytes of tensors in one file, as far as tensors can be parted. Default: 5 GB, as `transformers` has it.
     pub max_shard_bytes: u64,
-    /// Whether a directory that is there and not empty is replaced. Default: no, it is an error.
+    /// Whether a model directory that is there is replaced, with all that is in it. Default: no, it is an error; so is one that
+    /// is not empty and has no model, or that has `companions` in it.
     pub overwrite: bool,
     /// Whether the Python code of a ContextLM goes along, with which `transformers` loads it. Default: no. A plain backbone
     /// needs none and gets none.
@@ -114,7 +120,7 @@ fn save_files<B: Backbone>(
     create: &write::Create,
     others: impl Fn(&Path) -> Result<(), WeightsError>,
 ) -> Result<Vec<String>, WeightsError> {
-    let replacement = Replacement::begin(dir, options.overwrite)?;
+    let replacement = Replacement::begin(dir, options.overwrite, options.companions.as_deref())?;
     let folder = replacement.folder();
     others(folder)?;
     if let Some(from) = &options.companions {
@@ -157,7 +163,9 @@ fn copy_companions(from: &Path, folder: &Path) -> Result<(), WeightsError> {
     for name in COMPANIONS {
         let source = from.join(name);
         if source.is_file() {
-            let bytes = fs::read(&source).map_err(WeightsError::io(&source))?;
+            // What is written is for others to read, and a link could lead to what is not.
+            stays_inside(from, &source)?;
+            let bytes = read_file(&source, MAX_COMPANION).map_err(WeightsError::io(&source))?;
             write_file(folder, name, &bytes)?;
         }
     }

@@ -2,128 +2,26 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "common/hub_server.rs"]
+mod hub_server;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::{cpu, fixture, read_file};
-use contextlm_weights::hub::{HubOptions, find};
+use contextlm_weights::hub::{HubName, find, find_dataset};
 use contextlm_weights::{WeightsError, load};
+use hub_server::{COMMIT, Server};
 use safetensors::Dtype;
 
-const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
-
-/// What the server has and how it behaves.
-#[derive(Default)]
-struct Hub {
-    files: HashMap<String, Vec<u8>>,
-    /// The tag of every file, instead of one made of its name.
-    tag: Option<String>,
-    /// Answers to files of this ending break off after so many bytes, as often as it says.
-    broken: Option<(String, usize, usize)>,
-    /// Whether what breaks off is never closed.
-    silent: bool,
-    /// What was asked for: path, range, token.
-    log: Vec<(String, String, String)>,
-}
-
-struct Server {
-    hub: Arc<Mutex<Hub>>,
-    cache: tempfile::TempDir,
-    options: HubOptions,
-}
-
-impl Server {
-    fn new(files: HashMap<String, Vec<u8>>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let cache = tempfile::tempdir().unwrap();
-        let mut options = HubOptions::from_env();
-        options.endpoint = format!("http://{}", listener.local_addr().unwrap());
-        options.cache = cache.path().join("hub");
-        (options.token, options.offline, options.progress) = (Some("secret".into()), false, false);
-        let hub = Arc::new(Mutex::new(Hub { files, ..Hub::default() }));
-        let shared = hub.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let hub = shared.clone();
-                std::thread::spawn(move || answer(stream.unwrap(), &hub));
-            }
-        });
-        Self { hub, cache, options }
-    }
-
-    fn asked(&self) -> Vec<String> {
-        self.hub.lock().unwrap().log.iter().map(|(path, ..)| path.clone()).collect()
-    }
-
-    fn error(&self, name: &str) -> String {
-        let error = find(name, &self.options).unwrap_err();
-        assert!(matches!(error, WeightsError::Hub { .. }), "{error:?}");
-        error.to_string()
-    }
-}
-
-/// One request, one answer, then the connection ends.
-fn answer(mut stream: TcpStream, hub: &Mutex<Hub>) {
-    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
-    let path = lines.next().unwrap_or_default().split(' ').nth(1).unwrap_or_default().to_string();
-    let headers: HashMap<String, String> = lines
-        .take_while(|line| !line.is_empty())
-        .filter_map(|line| line.split_once(": ").map(|(key, value)| (key.to_lowercase(), value.to_string())))
-        .collect();
-    let header = |name: &str| headers.get(name).cloned().unwrap_or_default();
-    let mut hub = hub.lock().unwrap();
-    hub.log.push((path.clone(), header("range"), header("authorization")));
-    let mut send = |status: &str, more: &str, length: usize, body: &[u8]| {
-        let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n{more}\r\n");
-        let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
-    };
-    if let Some(rest) = path.strip_prefix("/api/models/org/name/revision/") {
-        if ["main", COMMIT].contains(&rest) {
-            let siblings: Vec<_> = hub.files.keys().map(|name| serde_json::json!({ "rfilename": name })).collect();
-            let body = serde_json::json!({ "sha": COMMIT, "siblings": siblings }).to_string();
-            return send("200 OK", "", body.len(), body.as_bytes());
-        }
-    } else if let Some(name) = path.strip_prefix(&format!("/org/name/resolve/{COMMIT}/"))
-        && let Some(bytes) = hub.files.get(name).cloned()
-    {
-        let range = header("range");
-        let (from, to) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
-        let from: usize = from.parse().unwrap();
-        let to = to.parse().map_or(bytes.len(), |to: usize| bytes.len().min(to + 1));
-        if from >= to {
-            return send("416 Range Not Satisfiable", "", 0, b"");
-        }
-        let tag = hub.tag.clone().unwrap_or(format!("tag-of-{}", name.replace('.', "-")));
-        let (last, all) = (to - 1, bytes.len());
-        let more =
-            format!("ETag: \"{tag}\"\r\nX-Repo-Commit: {COMMIT}\r\nContent-Range: bytes {from}-{last}/{all}\r\n");
-        let mut body = &bytes[from..to];
-        if let Some((ending, bytes, times)) = &mut hub.broken
-            && name.ends_with(&**ending)
-            && *times > 0
-            && body.len() > *bytes
-        {
-            *times -= 1;
-            body = &body[..*bytes];
-            let silent = hub.silent;
-            drop(hub);
-            send("206 Partial Content", &more, to - from, body);
-            if silent {
-                loop {
-                    std::thread::park();
-                }
-            }
-            return;
-        }
-        return send("206 Partial Content", &more, to - from, body);
-    }
-    send("404 Not Found", "", 0, b"");
+/// Why a model cannot be had.
+fn refused(server: &Server, name: &str) -> String {
+    let error = find(name, &server.options).unwrap_err();
+    assert!(matches!(error, WeightsError::Hub { .. }), "{error:?}");
+    error.to_string()
 }
 
 /// What a repository may hold: a model, and much that is never to be fetched.
@@ -149,7 +47,7 @@ fn a_model_is_fetched_once_and_nothing_else_is() {
     let found = find("org/name", &server.options).unwrap();
     assert_eq!(found.model.unwrap().to_string(), format!("org/name@{COMMIT}"));
     assert_eq!(found.offline, None);
-    assert!(found.dir.starts_with(server.cache.path()));
+    assert!(found.dir.starts_with(&server.options.cache));
     load(&found.dir, &cpu()).unwrap();
     assert_eq!(values(&found.dir), values(&fixture("gpt2")));
     let asked = server.asked();
@@ -173,10 +71,33 @@ fn a_model_is_fetched_once_and_nothing_else_is() {
 }
 
 #[test]
+fn the_token_is_for_the_hub_alone() {
+    for sized in [true, false] {
+        let (server, other) = (Server::new(repository()), Server::new(repository()));
+        // By another name, as large files are; the hub's own paths lead on within the hub.
+        let elsewhere = other.options.endpoint.replace("127.0.0.1", "localhost");
+        server.hub.lock().unwrap().elsewhere = Some((elsewhere, sized));
+        let found = find("org/name", &server.options).unwrap();
+        assert_eq!(values(&found.dir), values(&fixture("gpt2")));
+        let tokens = |server: &Server| -> BTreeSet<String> {
+            server.hub.lock().unwrap().log.iter().map(|(.., token)| token.clone()).collect()
+        };
+        assert_eq!(tokens(&server), BTreeSet::from(["Bearer secret".to_string()]));
+        assert_eq!(tokens(&other), BTreeSet::from([String::new()]));
+
+        let server = Server::new(repository());
+        server.hub.lock().unwrap().elsewhere = Some(("/moved".into(), sized));
+        let found = find("org/name", &server.options).unwrap();
+        assert_eq!(values(&found.dir), values(&fixture("gpt2")));
+        assert_eq!(tokens(&server), BTreeSet::from(["Bearer secret".to_string()]));
+    }
+}
+
+#[test]
 fn a_download_that_broke_off_goes_on_where_it_was() {
     let server = Server::new(repository());
     server.hub.lock().unwrap().broken = Some(("model.safetensors".into(), 1000, 1));
-    assert!(server.error("org/name").contains("model.safetensors"));
+    assert!(refused(&server, "org/name").contains("model.safetensors"));
     let mut offline = server.options.clone();
     offline.offline = true;
     assert!(find("org/name", &offline).is_err(), "not whole yet");
@@ -242,18 +163,18 @@ fn shards_are_fetched_as_the_index_says() {
 #[test]
 fn what_the_hub_refuses_is_said() {
     let server = Server::new(repository());
-    let error = server.error("org/other");
+    let error = refused(&server, "org/other");
     for part in ["org/other@main", "404", &server.options.endpoint, "path of its directory"] {
         assert!(error.contains(part), "{part:?} should be in: {error}");
     }
     let mut files = repository();
     files.remove("model.safetensors");
-    assert!(Server::new(files).error("org/name").contains("pickle"));
+    assert!(refused(&Server::new(files), "org/name").contains("pickle"));
     // Tags become names of files.
     let server = Server::new(repository());
     server.hub.lock().unwrap().tag = Some("../../../escaped".into());
-    assert!(server.error("org/name").contains("escaped"));
-    assert!(!server.cache.path().join("escaped").exists());
+    assert!(refused(&server, "org/name").contains("escaped"));
+    assert!(!server.options.cache.with_file_name("escaped").exists());
 }
 
 #[test]
@@ -288,4 +209,93 @@ fn a_directory_is_a_directory() {
     let error = find("no such directory", &server.options).unwrap_err();
     assert!(matches!(error, WeightsError::File { .. }) && error.to_string().contains("org/name"), "{error}");
     assert!(server.asked().is_empty());
+}
+
+/// A data set with more than is to be fetched.
+fn dataset() -> HashMap<String, Vec<u8>> {
+    let files = ["data/test.jsonl", "data/train.jsonl", "a/b.parquet", "load.py", "README.md"];
+    files.into_iter().map(|name| (name.to_string(), format!("of {name}").into_bytes())).collect()
+}
+
+#[test]
+fn files_of_a_data_set_are_fetched_once_and_nothing_else_is() {
+    let server = Server::new(dataset());
+    let name: HubName = "org/name".parse().unwrap();
+    let files = ["data/test.jsonl".to_string(), "a/b.parquet".to_string()];
+    let found = find_dataset(&name, &files, &server.options).unwrap();
+    let texts: Vec<String> = found.paths.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    assert_eq!(texts, ["of data/test.jsonl", "of a/b.parquet"]);
+    assert_eq!((found.dataset.to_string(), &found.offline), (format!("org/name@{COMMIT}"), &None));
+    assert!(found.paths[0].starts_with(server.options.cache.join("datasets--org--name/snapshots").join(COMMIT)));
+    let asked = server.asked();
+    assert_eq!(asked[0], "/api/datasets/org/name/revision/main");
+    for path in &asked[1..] {
+        let name = path.strip_prefix(&format!("/datasets/org/name/resolve/{COMMIT}/")).unwrap();
+        assert!(files.contains(&name.to_string()), "{path}");
+    }
+    assert!(server.hub.lock().unwrap().log.iter().all(|(.., token)| token == "Bearer secret"));
+
+    // A branch is asked for again, a commit is not.
+    assert_eq!(find_dataset(&name, &files, &server.options).unwrap(), found);
+    assert_eq!(server.asked().len(), asked.len() + 1);
+    let pinned: HubName = format!("org/name@{COMMIT}").parse().unwrap();
+    assert_eq!(find_dataset(&pinned, &files, &server.options).unwrap(), found);
+    assert_eq!(server.asked().len(), asked.len() + 1);
+}
+
+#[test]
+fn without_the_hub_whole_data_in_the_cache_are_used_and_it_is_said() {
+    let server = Server::new(dataset());
+    let name: HubName = "org/name".parse().unwrap();
+    let files = ["data/test.jsonl".to_string()];
+    let found = find_dataset(&name, &files, &server.options).unwrap();
+    let (mut offline, mut unreachable) = (server.options.clone(), server.options.clone());
+    offline.offline = true;
+    unreachable.endpoint = "http://127.0.0.1:1".into();
+    for options in [offline, unreachable] {
+        let again = find_dataset(&name, &files, &options).unwrap();
+        assert_eq!((&again.paths, &again.dataset), (&found.paths, &found.dataset));
+        assert!(again.offline.is_some());
+        // Another file of the same commit is not there.
+        let more = [files[0].clone(), "data/train.jsonl".to_string()];
+        let error = find_dataset(&name, &more, &options).unwrap_err().to_string();
+        assert!(error.starts_with("data set org/name@main: ") && error.contains(&options.endpoint), "{error}");
+    }
+}
+
+#[test]
+fn a_data_set_that_broke_off_is_not_taken_for_whole() {
+    let server = Server::new(dataset());
+    server.hub.lock().unwrap().broken = Some(("b.parquet".into(), 4, 1));
+    let name: HubName = "org/name".parse().unwrap();
+    let files = ["data/test.jsonl".to_string(), "a/b.parquet".to_string()];
+    assert!(find_dataset(&name, &files, &server.options).unwrap_err().to_string().contains("a/b.parquet"));
+    let mut offline = server.options.clone();
+    offline.offline = true;
+    assert!(find_dataset(&name, &files, &offline).unwrap_err().to_string().contains("HF_HUB_OFFLINE"));
+    let found = find_dataset(&name, &files, &server.options).unwrap();
+    assert_eq!(fs::read_to_string(&found.paths[1]).unwrap(), "of a/b.parquet");
+    assert_eq!(server.hub.lock().unwrap().log.last().unwrap().1, "bytes=4-");
+}
+
+#[test]
+fn what_a_data_set_lacks_or_may_not_give_is_said() {
+    let server = Server::new(dataset());
+    let error = |name: &str, file: &str| {
+        let error = find_dataset(&name.parse().unwrap(), &[file.to_string()], &server.options).unwrap_err();
+        assert!(matches!(error, WeightsError::Dataset { .. }));
+        error.to_string()
+    };
+    let missing = error("org/name", "data/valid.jsonl");
+    assert!(
+        missing.contains("there is no data/valid.jsonl in it, but ") && missing.contains("data/test.jsonl"),
+        "{missing}"
+    );
+    assert!(!missing.contains("load.py"), "{missing}");
+    assert!(error("org/other", "a.jsonl").contains("there is no such data set or revision"));
+    let asked = server.asked().len();
+    for file in ["load.py", "../../a.jsonl", "a.bin"] {
+        assert!(error("org/name", file).contains("only files of parquet, jsonl, json, txt are fetched"), "{file}");
+    }
+    assert_eq!(server.asked().len(), asked);
 }

@@ -39,6 +39,7 @@ fn llama_with_grouped_queries_and_a_tied_head() {
 #[test]
 fn llama_with_scaled_rotary_positions() {
     check("llama_scaled");
+    check("llama_scaled_fast");
 }
 
 #[test]

@@ -133,7 +133,7 @@ fn names_and_layout_are_those_of_transformers() {
             count += 1;
         }
     }
-    assert_eq!(count, 14 + 27);
+    assert_eq!(count, 15 + 27);
 }
 
 #[test]
@@ -192,7 +192,8 @@ fn a_directory_is_replaced_only_if_asked_for() {
     assert!(error.contains("no directory") && fs::read_to_string(&file).unwrap() == "kept", "{error}");
     if cfg!(target_os = "linux") {
         // Nobody can make a folder there.
-        assert!(save(&second, &neox, "/proc/model", &overwrite).unwrap_err().to_string().contains("/proc"));
+        let error = save(&second, &neox, "/proc/model", &overwrite).unwrap_err().to_string();
+        assert!(error.starts_with("/proc/model: no directory can be made in /proc: "), "{error}");
     }
     let below_a_file = file.join("model");
     assert!(save(&second, &neox, &below_a_file, &overwrite).unwrap_err().to_string().contains("file"));
@@ -233,4 +234,66 @@ fn a_backbone_of_ones_own_is_saved_without_a_config() {
     assert_eq!(save_tensors(&model, &dir, &SaveOptions::default()).unwrap(), ["model.safetensors"]);
     let loaded = load_into(config.init_seeded(9, &cpu()).unwrap(), &dir).unwrap();
     assert!(parameters(&loaded) == parameters(&model));
+}
+
+/// What is written is for others: nothing of another place goes into it, and nothing but a model is replaced.
+#[cfg(unix)]
+#[test]
+fn companions_are_files_of_the_model() {
+    use std::os::unix::fs::symlink;
+
+    let config = ContextLmConfig::new(backbones()[0].clone());
+    let model = scrambled(&config);
+    let folder = tempfile::tempdir().unwrap();
+    let (source, out) = (folder.path().join("source"), folder.path().join("out"));
+    fs::create_dir(&source).unwrap();
+    fs::write(folder.path().join("secret"), "secret").unwrap();
+    let options = |source: &Path| SaveOptions { companions: Some(source.into()), ..SaveOptions::default() };
+    let refused = |reason: &str| {
+        let error = save(&model, &config, &out, &options(&source)).unwrap_err().to_string();
+        assert!(error.contains("merges.txt") && error.contains(reason) && !out.exists(), "{error}");
+        fs::remove_file(source.join("merges.txt")).unwrap();
+    };
+    symlink(folder.path().join("secret"), source.join("merges.txt")).unwrap();
+    refused("a link out of its directory");
+    fs::File::create(source.join("merges.txt")).unwrap().set_len(1 << 33).unwrap();
+    refused("8589934592 bytes, at most");
+    fs::write(source.join("words"), "of the model").unwrap();
+    symlink("words", source.join("merges.txt")).unwrap();
+    // What the hub's cache has.
+    let repository = folder.path().join("models--org--name");
+    let snapshot = repository.join("snapshots/abc");
+    fs::create_dir_all(repository.join("blobs")).unwrap();
+    fs::create_dir_all(&snapshot).unwrap();
+    fs::write(repository.join("blobs/0123"), "of the model").unwrap();
+    symlink("../../blobs/0123", snapshot.join("merges.txt")).unwrap();
+    for source in [&source, &snapshot] {
+        let again = SaveOptions { overwrite: true, ..options(source) };
+        save(&model, &config, &out, &again).unwrap();
+        let copy = out.join("merges.txt");
+        assert!(!copy.is_symlink() && fs::read_to_string(copy).unwrap() == "of the model");
+    }
+}
+
+#[test]
+fn only_a_model_that_is_not_read_is_overwritten() {
+    let config = ContextLmConfig::new(backbones()[0].clone());
+    let model = scrambled(&config);
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    let (kept, source) = (home.join("precious.txt"), home.join("model"));
+    fs::create_dir_all(&source).unwrap();
+    fs::write(&kept, "precious").unwrap();
+    let options = SaveOptions { overwrite: true, companions: Some(source.clone()), ..SaveOptions::default() };
+    let error = |out: &Path| save(&model, &config, out, &options).unwrap_err().to_string();
+    assert!(error(&home).contains("has no model in it"));
+    fs::write(home.join("config.json"), "{}").unwrap();
+    assert!(error(&home).contains("has the model in it that is read"));
+    assert!(error(&home.join("model/..")).contains("has the model in it that is read"));
+    assert!(kept.exists() && source.exists());
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    // The directory itself, and one in it.
+    for out in [source.clone(), source.join("out"), source] {
+        save(&model, &config, &out, &options).unwrap();
+    }
 }

@@ -29,6 +29,21 @@ fn the_three_differ_in_biases_and_missing_keys() {
 }
 
 #[test]
+fn what_is_written_is_what_was_read() {
+    for kind in ["llama", "mistral", "qwen2"] {
+        for heads in [json!(null), json!(2)] {
+            let keys = json!({"model_type": kind, "num_attention_heads": 4, "num_key_value_heads": heads,
+                "sliding_window": null});
+            let read = |value: &Value| LlamaConfig::from_json(value.as_object().unwrap()).unwrap();
+            let config = read(&keys);
+            let written = serde_json::to_value(&config).unwrap();
+            assert_eq!(written["num_key_value_heads"], heads, "{kind}");
+            assert_eq!((read(&written), written["sliding_window"].is_null()), (config, true), "{kind}");
+        }
+    }
+}
+
+#[test]
 fn heads_whose_width_would_overflow_are_refused() {
     let (key, value) = error(json!({"num_attention_heads": 1 << 30, "head_dim": 1 << 30}));
     assert_eq!((key, value), ("num_attention_heads * head_dim", (1_u64 << 60).to_string()));

@@ -6,7 +6,7 @@ use contextlm_eval::context::{ContextOptions, ProbeOptions, context_report};
 use serde_json::json;
 
 use super::input::{Input, check_output, write_output};
-use crate::dtype::Dtype;
+use crate::compute::Compute;
 use crate::model;
 use crate::output::{Bar, Outcome, Report};
 
@@ -43,21 +43,17 @@ pub(crate) struct Args {
     /// Windows that go through the model at once; as many as have 2048 tokens if not given
     #[arg(long, value_name = "N")]
     rows: Option<usize>,
-    /// Where to compute: cpu, wgpu, cuda:0, libtorch, as far as they are built in
-    #[arg(long, default_value = "cpu")]
-    device: String,
-    /// Type of the parameters in memory, and of the matrix products
-    #[arg(long, value_enum, default_value_t = Dtype::F32)]
-    dtype: Dtype,
+    #[command(flatten)]
+    compute: Compute,
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
     args.report.as_deref().map_or(Ok(()), check_output)?;
-    let device = contextlm_device::device(&args.device)?;
+    let device = args.compute.device()?;
     let found = model::directory(&args.model)?;
-    let loaded = model::load(&found.dir, &device, args.dtype)?;
+    let loaded = args.compute.load(&found.dir, &device)?;
     let control = match &args.control {
-        Some(name) => Some(model::load(&model::directory(name)?.dir, &device, args.dtype)?),
+        Some(name) => Some(args.compute.load(&model::directory(name)?.dir, &device)?),
         None => None,
     };
     let spec = loaded.model.backbone.spec();

@@ -14,32 +14,37 @@ use crate::output::Busy;
 pub(crate) struct Input {
     /// Text: .txt, .md and .jsonl, also .gz and .zst, a folder of them, or any other file as plain text
     #[arg(long, required_unless_present = "shards")]
-    text: Option<PathBuf>,
+    pub(crate) text: Option<PathBuf>,
     /// Folder of token shards, as `contextlm prepare` writes them
     #[arg(long, conflicts_with = "text")]
-    shards: Option<PathBuf>,
+    pub(crate) shards: Option<PathBuf>,
     /// Key of a JSON line that holds the text
     #[arg(long, default_value = "text")]
     key: String,
-    /// Cuts every document on its own, and takes standard errors over documents instead of windows
+    /// Takes every document on its own, instead of all as one stream; standard errors, where there are some, are then over
+    /// documents instead of windows
     #[arg(long)]
     documents: bool,
 }
 
 impl Input {
-    /// Documents, or one stream.
-    pub(crate) fn sequences(&self, model: &Path, vocabulary: usize) -> Result<Vec<Tokens>, Box<dyn Error>> {
+    /// Documents, or one stream. `special`: a text gets the special tokens that the tokenizer's file puts around it.
+    pub(crate) fn corpus(&self, model: &Path, vocabulary: usize, special: bool) -> Result<EvalCorpus, Box<dyn Error>> {
         let _busy = Busy::new(format!("reading {}", self.name()));
-        let corpus = match (&self.text, &self.shards) {
+        Ok(match (&self.text, &self.shards) {
             (Some(text), _) => {
-                EvalCorpus::from_text(text, &self.key, &Encoder::from_dir(model, false)?, self.documents)?
+                EvalCorpus::from_text(text, &self.key, &Encoder::from_dir(model, special)?, self.documents)?
             }
             (None, Some(shards)) => {
                 EvalCorpus::from_shards(shards, vocabulary, tokenizer(model)?.as_ref(), self.documents)?
             }
             (None, None) => return Err("give --text or --shards".into()),
-        };
-        Ok(corpus.sequences)
+        })
+    }
+
+    /// The same without special tokens, the tokens alone.
+    pub(crate) fn sequences(&self, model: &Path, vocabulary: usize) -> Result<Vec<Tokens>, Box<dyn Error>> {
+        Ok(self.corpus(model, vocabulary, false)?.sequences)
     }
 
     /// What standard errors are taken over.
@@ -59,7 +64,7 @@ impl Input {
 }
 
 /// The tokenizer of a model directory, if there is one: shards need none.
-pub(crate) fn tokenizer(model: &Path) -> Result<Option<Tokenizer>, DataError> {
+fn tokenizer(model: &Path) -> Result<Option<Tokenizer>, DataError> {
     let there = ["tokenizer.json", "vocab.json"].iter().any(|name| model.join(name).is_file());
     there.then(|| Tokenizer::from_dir(model)).transpose()
 }

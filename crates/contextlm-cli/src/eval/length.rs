@@ -6,7 +6,7 @@ use contextlm_eval::length::{LengthOptions, length_report};
 use serde_json::json;
 
 use super::input::{Input, check_output, write_output};
-use crate::dtype::Dtype;
+use crate::compute::Compute;
 use crate::model;
 use crate::output::{Bar, Outcome, Report};
 
@@ -33,19 +33,15 @@ pub(crate) struct Args {
     /// Picture for the curves (SVG)
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
-    /// Where to compute: cpu, wgpu, cuda:0, libtorch, as far as they are built in
-    #[arg(long, default_value = "cpu")]
-    device: String,
-    /// Type of the parameters in memory, and of the matrix products
-    #[arg(long, value_enum, default_value_t = Dtype::F32)]
-    dtype: Dtype,
+    #[command(flatten)]
+    compute: Compute,
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
     args.plot.as_deref().map_or(Ok(()), check_output)?;
-    let device = contextlm_device::device(&args.device)?;
+    let device = args.compute.device()?;
     let found = model::directory(&args.model)?;
-    let loaded = model::load(&found.dir, &device, args.dtype)?;
+    let loaded = args.compute.load(&found.dir, &device)?;
     let options = LengthOptions { lengths: args.lengths.clone(), trained: args.trained };
     let lengths = options.lengths(&loaded.model)?;
     let sequences = args.input.sequences(&found.dir, loaded.model.backbone.spec().vocabulary)?;

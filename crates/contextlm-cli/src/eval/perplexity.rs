@@ -1,15 +1,14 @@
 use std::error::Error;
 use std::fmt::Write;
-use std::path::PathBuf;
 
 use contextlm_core::{Backbone, ContextLm};
-use contextlm_eval::{Encoder, EvalCorpus, PerplexityOptions, perplexity};
+use contextlm_eval::{PerplexityOptions, perplexity};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::input::tokenizer;
-use crate::dtype::Dtype;
-use crate::output::{Busy, Outcome, Report};
+use super::input::Input;
+use crate::compute::Compute;
+use crate::output::{Outcome, Report};
 use crate::quantize::Quantize;
 use crate::{interrupt, model};
 
@@ -19,24 +18,14 @@ pub(crate) struct Args {
     /// Model directory, of a ContextLM or a plain Hugging Face one, or the hub's `org/name[@revision]`
     #[arg(long)]
     model: String,
-    /// Text: .txt, .md and .jsonl, also .gz and .zst, a folder of them, or any other file as plain text
-    #[arg(long, required_unless_present = "shards")]
-    text: Option<PathBuf>,
-    /// Folder of token shards, as `contextlm prepare` writes them
-    #[arg(long, conflicts_with = "text")]
-    shards: Option<PathBuf>,
-    /// Key of a JSON line that holds the text
-    #[arg(long, default_value = "text")]
-    key: String,
+    #[command(flatten)]
+    input: Input,
     /// Inputs of a window; the model's positions if not given
     #[arg(long)]
     window: Option<usize>,
     /// Tokens from one window to the next; the window if not given. A smaller one gives more context, and takes longer
     #[arg(long)]
     stride: Option<usize>,
-    /// Scores every document on its own, instead of all as one stream
-    #[arg(long)]
-    documents: bool,
     /// Puts the special tokens around every text that the tokenizer's file asks for: Llama's begin of text; none of
     /// GPT-2 and Pythia
     #[arg(long, conflicts_with = "shards")]
@@ -44,38 +33,23 @@ pub(crate) struct Args {
     /// Tokens of a batch, the longest input for every request; the result does not depend on it
     #[arg(long, default_value_t = PerplexityOptions::default().batch_tokens)]
     batch_tokens: usize,
-    /// Where to compute: cpu, wgpu, cuda:0, libtorch, as far as they are built in
-    #[arg(long, default_value = "cpu")]
-    device: String,
-    /// Type of the parameters in memory, and of the matrix products
-    #[arg(long, value_enum, default_value_t = Dtype::F32)]
-    dtype: Dtype,
+    #[command(flatten)]
+    compute: Compute,
     /// Weights of fewer bits; the perplexity without it is measured too, and the difference is told
     #[arg(long, value_enum)]
     quantize: Option<Quantize>,
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
-    let device = contextlm_device::device(&args.device)?;
+    let device = args.compute.device()?;
     let found = model::directory(&args.model)?;
-    let loaded = model::load(&found.dir, &device, args.dtype)?;
-    let busy = Busy::new("reading the text");
-    let corpus = match (&args.text, &args.shards) {
-        (Some(text), _) => {
-            let encoder = Encoder::from_dir(&found.dir, args.add_special_tokens)?;
-            EvalCorpus::from_text(text, &args.key, &encoder, args.documents)?
-        }
-        (None, Some(shards)) => {
-            let (vocabulary, tokenizer) = (loaded.model.backbone.spec().vocabulary, tokenizer(&found.dir)?);
-            EvalCorpus::from_shards(shards, vocabulary, tokenizer.as_ref(), args.documents)?
-        }
-        (None, None) => return Err("give --text or --shards".into()),
-    };
-    drop(busy);
+    let loaded = args.compute.load(&found.dir, &device)?;
+    let vocabulary = loaded.model.backbone.spec().vocabulary;
+    let corpus = args.input.corpus(&found.dir, vocabulary, args.add_special_tokens)?;
 
     interrupt::on_first(|| ())?;
     let quantized = match args.quantize {
-        Some(_) => Some(Quantize::apply(args.quantize, loaded.model.clone(), args.dtype)?),
+        Some(_) => Some(Quantize::apply(args.quantize, loaded.model.clone(), args.compute.dtype)?),
         None => None,
     };
     let tokens: u64 = corpus.sequences.iter().map(|tokens| tokens.len().saturating_sub(1) as u64).sum();
@@ -121,8 +95,8 @@ pub(crate) fn run(args: &Args) -> Outcome {
         json["perplexity_difference"] = json!(after - before);
     }
     json["model"] = model::named(&found);
-    json["text"] = json!(args.text);
-    json["shards"] = json!(args.shards);
+    json["text"] = json!(args.input.text);
+    json["shards"] = json!(args.input.shards);
     Ok(Report { text, json })
 }
 

@@ -1,18 +1,20 @@
 use std::error::Error;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use contextlm_core::Backbone;
 use contextlm_eval::results::{RunInfo, results_json, samples_jsonl, sanitized};
-use contextlm_eval::task::{Task, TaskData, builtin};
+use contextlm_eval::task::{Origin, Place, Task, TaskData, builtin};
 use contextlm_eval::{
     Answers, Cache, Encoder, EvaluateOptions, compare, comparison_json, comparison_table, evaluate, results_table,
 };
+use contextlm_weights::hub::HubOptions;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use crate::dtype::Dtype;
+use super::input::write_output;
+use crate::compute::Compute;
 use crate::output::{Busy, Outcome, Report};
 use crate::{interrupt, model};
 
@@ -26,9 +28,9 @@ pub(crate) struct Args {
     /// Names of tasks, or paths of task files (.toml), separated by commas
     #[arg(long, required = true, value_delimiter = ',')]
     tasks: Vec<String>,
-    /// Folder with the data of the tasks, or with folders of them
+    /// Folder with the data of the tasks, or with folders of them. What is not there comes from the Hugging Face hub
     #[arg(long)]
-    data: PathBuf,
+    data: Option<PathBuf>,
     /// Asks only the first N examples, of each group where a task has groups
     #[arg(long)]
     limit: Option<usize>,
@@ -55,12 +57,8 @@ pub(crate) struct Args {
     /// Tokens of a batch, the longest input for every request; results do not depend on it
     #[arg(long, default_value_t = EvaluateOptions::default().batch_tokens)]
     batch_tokens: usize,
-    /// Where to compute: cpu, wgpu, cuda:0, libtorch, as far as they are built in
-    #[arg(long, default_value = "cpu")]
-    device: String,
-    /// Type of the parameters in memory, and of the matrix products
-    #[arg(long, value_enum, default_value_t = Dtype::F32)]
-    dtype: Dtype,
+    #[command(flatten)]
+    compute: Compute,
 }
 
 /// What one model did.
@@ -96,40 +94,46 @@ pub(crate) fn run(args: &Args) -> Outcome {
     }
     let comparison = comparison_json(&first.name, &compared);
     if let Some(out) = &args.out {
-        write(&out.join("comparison.json"), &format!("{comparison:#}\n"))?;
+        write_output(&out.join("comparison.json"), &format!("{comparison:#}\n"))?;
     }
     let models: Vec<&Value> = runs.iter().map(|run| &run.json).collect();
     Ok(Report { text, json: json!({ "models": models, "comparison": comparison }) })
 }
 
 fn tasks(args: &Args) -> Result<Vec<(Task, TaskData)>, Box<dyn Error>> {
-    let _busy = Busy::new("reading the tasks");
+    let place = args.data.as_ref().map_or(Place::default(), Place::from).or_hub(HubOptions::from_env());
     let mut tasks: Vec<(Task, TaskData)> = Vec::new();
     for name in &args.tasks {
         let task = Task::find(name)?;
         if tasks.iter().any(|(other, _)| other.name == task.name) {
             return Err(format!("--tasks {name}: there are two of the name {}", task.name).into());
         }
-        let data = TaskData::read(&task, &args.data, args.limit, args.shots)?;
+        let located = place.locate(&task)?;
+        if let Origin::Hub { dataset, commit, offline } = &located.origin {
+            let from = offline.as_ref().map_or(String::new(), |reason| format!(", from the cache: {reason}"));
+            eprintln!("{}: {dataset}@{commit}{from}", task.name);
+        }
+        let _busy = Busy::new(format!("reading {}", task.name));
+        let data = TaskData::read_located(&task, &located, args.limit, args.shots)?;
         tasks.push((task, data));
     }
     Ok(tasks)
 }
 
 fn of_model(args: &Args, name: &str, tasks: &[(Task, TaskData)]) -> Result<Run, Box<dyn Error>> {
-    let device = contextlm_device::device(&args.device)?;
+    let device = args.compute.device()?;
     let found = model::directory(name)?;
     let encoder = Encoder::from_dir(&found.dir, args.add_special_tokens)?;
-    let loaded = model::load(&found.dir, &device, args.dtype)?;
+    let loaded = args.compute.load(&found.dir, &device)?;
     let name = model::named(&found).as_str().unwrap_or(name).to_owned();
     let dir = args.out.as_ref().map(|out| out.join(sanitized(&name)));
-    let dtype = args.dtype.name();
+    let dtype = args.compute.dtype.name();
     let mut cache = match &dir {
         None => None,
         Some(dir) => {
             fs::create_dir_all(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
             let _busy = Busy::new("reading the cache");
-            let settings = format!("{dtype} {}", args.device);
+            let settings = format!("{dtype} {}", args.compute.device);
             Some(Cache::open(&dir.join("cache.jsonl"), &found.dir, &settings)?)
         }
     };
@@ -151,7 +155,7 @@ fn of_model(args: &Args, name: &str, tasks: &[(Task, TaskData)]) -> Result<Run, 
         model: name.clone(),
         parameters: loaded.model.parameters().total,
         dtype: dtype.into(),
-        device: args.device.clone(),
+        device: args.compute.device.clone(),
         batch_tokens: args.batch_tokens,
         window: args.window.unwrap_or_else(|| loaded.model.backbone.spec().max_positions),
         end_of_text: encoder.end_of_text(),
@@ -163,18 +167,11 @@ fn of_model(args: &Args, name: &str, tasks: &[(Task, TaskData)]) -> Result<Run, 
     let json = results_json(&answers, &info);
     if let Some(dir) = &dir {
         for answers in &answers {
-            write(&dir.join(format!("samples_{}.jsonl", answers.task.name)), &samples_jsonl(answers))?;
+            write_output(&dir.join(format!("samples_{}.jsonl", answers.task.name)), &samples_jsonl(answers))?;
         }
-        write(&dir.join("results.json"), &format!("{json:#}\n"))?;
+        write_output(&dir.join("results.json"), &format!("{json:#}\n"))?;
     }
     Ok(Run { name, answers, json })
-}
-
-/// Writes a file whole: to another name first.
-fn write(path: &Path, text: &str) -> Result<(), Box<dyn Error>> {
-    let part = path.with_extension("part");
-    let written = fs::write(&part, text).and_then(|()| fs::rename(&part, path));
-    Ok(written.map_err(|error| format!("{}: {error}", path.display()))?)
 }
 
 /// For the end of the help.

@@ -1,9 +1,9 @@
 //! Which tokens end a text, as a model directory says it.
 
 use std::error::Error;
-use std::fs;
 use std::path::Path;
 
+use contextlm_core::files::{MAX_CONFIG, read_file};
 use contextlm_data::Tokenizer;
 use serde_json::Value;
 
@@ -40,12 +40,14 @@ fn read(path: &Path) -> Result<Value, Box<dyn Error>> {
     if !path.exists() {
         return Ok(Value::Null);
     }
-    let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok(serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?)
+    let bytes = read_file(path, MAX_CONFIG).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(serde_json::from_slice(&bytes).map_err(|error| format!("{}: {error}", path.display()))?)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use serde_json::json;
 
     use super::*;
@@ -73,5 +75,12 @@ mod tests {
         }
         fs::write(folder.path().join("generation_config.json"), "{").unwrap();
         assert!(ends().unwrap_err().contains("generation_config.json"));
+        #[cfg(unix)]
+        {
+            let path = folder.path().join("generation_config.json");
+            fs::remove_file(&path).unwrap();
+            std::os::unix::fs::symlink("/dev/zero", &path).unwrap(); // would never end
+            assert!(ends().unwrap_err().contains("generation_config.json: not a file"));
+        }
     }
 }

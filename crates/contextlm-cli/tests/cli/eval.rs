@@ -16,7 +16,7 @@ fn data() -> PathBuf {
 }
 
 /// A small random model, plain or ContextLM, with the tokenizer of the tasks.
-fn model(folder: &Path, name: &str, context: Option<ContextConfig>) -> PathBuf {
+pub(crate) fn model(folder: &Path, name: &str, context: Option<ContextConfig>) -> PathBuf {
     let backbone = BackboneConfig::GptNeoX(GptNeoXConfig {
         vocab_size: 710,
         hidden_size: 24,
@@ -266,11 +266,11 @@ fn what_is_wrong_with_a_task_or_its_data_is_named_with_its_line() {
         fails(&[&args[..], more].concat(), 1)
     };
     assert!(run("hellaswog", &[]).contains("no task hellaswog: name one of arc_challenge, "));
-    assert!(run("hellaswag", &[]).contains("no data of the task hellaswag; put hellaswag.jsonl there"));
     let task = own(
         "t.toml",
         "name = \"t\"\nversion = 1\nabout = \"x\"\nfiles = [\"t.jsonl\"]\nshape = \"choices\"\nmetrics = [\"acc\"]\n",
     );
+    assert!(run(text(&task), &[]).contains("no data of the task t; put t.jsonl there"));
     let broken = own("broken.toml", "name = \"t\"\nversion = one\n");
     assert!(run(text(&broken), &[]).contains("broken.toml, line 2: "));
     let good = r#"{"context": "a b", "choices": [" c", " d"], "gold": 1}"#;

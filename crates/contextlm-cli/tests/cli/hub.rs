@@ -13,7 +13,7 @@ use crate::{fixture, text};
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 /// A call in which only these of the hub's variables are set.
-fn contextlm(args: &[&str], env: &[(&str, &str)]) -> Output {
+pub(crate) fn contextlm(args: &[&str], env: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_contextlm"));
     for name in ["HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_TOKEN", "HF_ENDPOINT", "HF_HOME"] {
         command.env_remove(name);
@@ -21,7 +21,7 @@ fn contextlm(args: &[&str], env: &[(&str, &str)]) -> Output {
     command.args(args).envs(env.iter().copied()).output().unwrap()
 }
 
-fn said(bytes: Vec<u8>) -> String {
+pub(crate) fn said(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
@@ -100,4 +100,17 @@ fn endpoint_and_token_are_those_of_the_environment() {
     assert_eq!(output.status.code(), Some(1));
     assert!(errors.contains("HF_TOKEN") && errors.contains(&endpoint) && !errors.contains("secret"), "{errors}");
     assert!(!Path::new("org").exists());
+}
+
+#[test]
+fn inspect_fetches_the_config_alone() {
+    let read = |name: &str| (name.to_string(), fs::read(fixture("gpt2").join(name)).unwrap());
+    let server = crate::hub_server::Server::new([read("config.json"), read("model.safetensors")].into());
+    let home = tempfile::tempdir().unwrap();
+    let env = [("HF_HOME", text(home.path())), ("HF_ENDPOINT", &*server.options.endpoint)];
+    let asked = |weights: bool| server.asked().iter().any(|path| path.ends_with("model.safetensors")) == weights;
+    let output = contextlm(&["inspect", "--model", "org/name", "--json"], &env);
+    assert!(output.status.success() && asked(false), "{}", said(output.stderr));
+    let output = contextlm(&["score", "--model", "org/name", "--tokens", "1 2 3"], &env);
+    assert!(output.status.success() && asked(true), "{}", said(output.stderr));
 }

@@ -87,10 +87,11 @@ fn interrupt(child: &Child) {
 }
 
 /// The numbers of all steps from one on, without what depends on the clock.
-fn steps(dir: &Path, from: u64) -> Vec<[Value; 5]> {
+fn steps(dir: &Path, from: u64) -> Vec<[Value; 6]> {
     let lines = fs::read_to_string(dir.join("metrics.jsonl")).unwrap();
     let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let numbers = |line: Value| ["step", "tokens", "loss", "lr", "grad_norm"].map(|key| line[key].clone());
+    let numbers =
+        |line: Value| ["step", "tokens", "loss", "smoothed_loss", "lr", "grad_norm"].map(|key| line[key].clone());
     lines.filter(|line| line.get("loss").is_some() && line["step"].as_u64() >= Some(from)).map(numbers).collect()
 }
 

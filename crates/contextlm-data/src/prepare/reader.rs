@@ -138,6 +138,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn four_files_are_read_at_once_and_come_in_their_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths: Vec<_> = (0..6).map(|n| folder.path().join(format!("{n}.txt"))).collect();
+        for (n, path) in paths.iter().enumerate() {
+            fs::write(path, format!("file {n}")).unwrap();
+        }
+        let options = PrepareOptions::default();
+        let sides = Sides::new(&paths, &options).unwrap();
+        thread::scope(|scope| {
+            let mut reader = Reader::new(scope, &sides, &options, Position::default());
+            let text = |items: Items| items.into_iter().map(|(_, item)| item.unwrap().text).collect::<Vec<_>>();
+            assert_eq!(text(reader.batch(1)), ["file 0"]);
+            // Each has a thread of its own.
+            assert_eq!((reader.begun.len(), reader.waiting.len()), (4, 2));
+            assert_eq!(text(reader.batch(1 << 20)), ["file 1", "file 2", "file 3", "file 4", "file 5"]);
+        });
+    }
+
+    #[test]
     fn bad_lines_are_handed_over_before_they_fill_the_memory() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.jsonl");

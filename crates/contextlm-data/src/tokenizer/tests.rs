@@ -271,3 +271,45 @@ fn a_directory_has_a_tokenizer_in_one_of_two_forms() {
         assert!(error.contains("vocab.json"), "{error}");
     }
 }
+
+#[test]
+fn what_has_no_end_is_no_tokenizer() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |name: &str, reason: &str| {
+        let error = Tokenizer::from_dir(folder.path()).unwrap_err();
+        let DataError::Io { path, source } = &error else { panic!("{error}") };
+        assert!(path.ends_with(name) && source.to_string().contains(reason), "{name}: {source}");
+    };
+    let path = folder.path().join("tokenizer.json");
+    // Nothing is on the disk of it.
+    File::create(&path).unwrap().set_len(MAX_FILE + 1).unwrap();
+    refused("tokenizer.json", "500000001 bytes, at most 500000000 are read");
+    fs::remove_file(&path).unwrap();
+    fs::write(folder.path().join("vocab.json"), "{}").unwrap();
+    File::create(folder.path().join("merges.txt")).unwrap().set_len(MAX_FILE + 1).unwrap();
+    refused("merges.txt", "at most 500000000");
+    let error = Tokenizer::from_file(folder.path()).unwrap_err();
+    assert!(matches!(&error, DataError::Io { source, .. } if source.to_string() == "not a file"), "{error}");
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        let error = Tokenizer::from_file(&path).unwrap_err();
+        assert!(matches!(&error, DataError::Io { source, .. } if source.to_string() == "not a file"), "{error}");
+    }
+}
+
+#[test]
+fn ids_that_no_token_has_are_known() {
+    let tokenizer = trained();
+    assert_eq!(tokenizer.ids_without_token().count(), 0);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokenizer.json");
+    let vocabulary = serde_json::json!({ "a": 0, "b": 1, "c": 5 });
+    let model = serde_json::json!({ "type": "WordLevel", "vocab": vocabulary, "unk_token": "a" });
+    fs::write(&path, serde_json::json!({ "version": "1.0", "added_tokens": [], "model": model }).to_string()).unwrap();
+    let tokenizer = Tokenizer::from_file(&path).unwrap();
+    assert_eq!(tokenizer.ids_without_token().collect::<Vec<_>>(), [2, 3, 4]);
+    for id in 0..6 {
+        assert_eq!(tokenizer.decode(&[id]).is_err(), (2..5).contains(&id), "{id}");
+    }
+}

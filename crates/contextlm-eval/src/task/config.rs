@@ -5,6 +5,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::hub::HubData;
+use super::process::Process;
 use super::prompt::Template;
 use crate::{EvalError, Metric};
 
@@ -58,11 +60,16 @@ pub struct Task {
     pub version: f64,
     /// One line on what it measures.
     pub about: String,
-    /// Where the data come from: a data set and its part on the Hugging Face hub. They are not downloaded.
+    /// Where the data come from, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// Names of the data file, any of which will do: .jsonl, also with .gz or .zst behind it, or a raw file of WikiText.
+    /// Names of the data file, any of which will do: .jsonl, also with .gz or .zst behind it or .parquet instead, or a raw
+    /// file of WikiText. It may be left out where `hub` is given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<String>,
+    /// Data on the Hugging Face hub, for where no file is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hub: Option<HubData>,
     /// What an example consists of.
     pub shape: Shape,
     /// How it is counted.
@@ -80,6 +87,9 @@ pub struct Task {
     /// before.
     #[serde(default)]
     pub wikitext: bool,
+    /// How a row of the hub is put into the shape where a template cannot say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<Process>,
     /// Templates of the shape's keys, for examples that have every key they name; others must have the shape's keys.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub prompt: BTreeMap<String, Template>,
@@ -112,11 +122,12 @@ impl Task {
         let line_of = |at: usize| 1 + text.get(..at).unwrap_or(text).matches('\n').count();
         let task: Self = toml::from_str(text)
             .map_err(|found| error(found.span().map_or(1, |span| line_of(span.start)), found.message().into()))?;
-        // Keys stand at the start of their line.
+        // Keys stand at the start of their line, or name a table.
         let key_line = |key: &str| {
             let starts =
                 |line: &str| line.trim_start().strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='));
-            text.lines().position(starts).map_or(1, |line| line + 1)
+            let is_table = |line: &str| line.trim() == format!("[{key}]");
+            text.lines().position(|line| starts(line) || is_table(line)).map_or(1, |line| line + 1)
         };
         task.check().map_err(|(key, reason)| error(key_line(key), format!("{key}: {reason}")))?;
         Ok(task)
@@ -131,8 +142,11 @@ impl Task {
         if !self.version.is_finite() {
             return Err(("version", format!("{}: use a number", self.version)));
         }
-        if self.files.is_empty() {
-            return Err(("files", "name at least one".into()));
+        if self.files.is_empty() && self.hub.is_none() {
+            return Err(("files", "name at least one, or a data set of the hub under hub".into()));
+        }
+        if let Some(Err(reason)) = self.hub.as_ref().map(HubData::check) {
+            return Err(("hub", reason));
         }
         if self.metrics.is_empty() {
             return Err(("metrics", format!("name at least one of {}", names(self.shape.metrics()))));
@@ -196,7 +210,22 @@ mod tests {
             ),
             ("[\"acc\"]", "[]", 6, "metrics: name at least one of acc"),
             ("[\"acc\"]", "[\"f1\"]", 6, "unknown variant `f1`"),
-            ("[\"mine.jsonl\"]", "[]", 4, "files: name at least one"),
+            ("[\"mine.jsonl\"]", "[]", 4, "files: name at least one, or a data set"),
+            ("files = [\"mine.jsonl\"]", "hub = { dataset = \"a/b\" }", 4, "missing field `files`"),
+            ("files = [\"mine.jsonl\"]", "hub = { dataset = \"a/b\", files = [] }", 4, "hub: files: name at least one"),
+            (
+                "files = [\"mine.jsonl\"]",
+                "hub = { dataset = \"a/b\", files = [\"load.py\"] }",
+                4,
+                "hub: files = load.py: must end in .parquet or .jsonl",
+            ),
+            (
+                "files = [\"mine.jsonl\"]",
+                "hub = { dataset = \"../b\", files = [\"a.jsonl\"] }",
+                4,
+                "hub: dataset = ../b: must be org/name",
+            ),
+            ("metrics = ", "process = \"mine\"\nmetrics = ", 6, "unknown variant `mine`, expected one of `hellaswag`"),
             ("\"mine\"", "\"a/b\"", 1, "name: \"a/b\": use letters"),
             ("about", "abuot", 3, "unknown field `abuot`, expected one of"),
             ("version = 1.0\n", "", 1, "missing field `version`"),

@@ -1,11 +1,11 @@
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use contextlm_data::{read_json_lines, read_text};
+use contextlm_data::{read_records, read_text};
 use serde_json::{Map, Value};
 
-use super::{Question, Task, wikitext};
+use super::{Located, Origin, Place, Question, Task, wikitext};
 use crate::EvalError;
 
 /// A row of the data and its line, from 1.
@@ -14,26 +14,45 @@ type Row = (u64, Map<String, Value>);
 /// The examples of a task that are asked.
 #[derive(Debug, Clone)]
 pub struct TaskData {
-    /// The file that they come from.
-    pub path: PathBuf,
+    /// What they come from.
+    pub origin: Origin,
     /// The examples, with solved ones before each if shots are asked for.
     pub questions: Vec<Question>,
-    /// Examples of the file.
+    /// Examples of the files.
     pub original: usize,
-    /// Examples of every group in the file, where there are groups.
+    /// Examples of every group in them, where there are groups.
     pub original_groups: HashMap<String, usize>,
     /// Solved examples before each.
     pub shots: usize,
 }
 
 impl TaskData {
-    /// Reads the examples of a task from the folder with its file, or with a folder with it. At most the first `limit`
-    /// examples are asked, of each group where there are groups. `shots`: other than the task's own number.
+    /// Reads the examples of a task from the folder with its file, or with a folder with it, or from another [`Place`]. At
+    /// most the first `limit` examples are asked, of each group where there are groups. `shots`: other than the task's own
+    /// number.
     ///
     /// # Errors
-    /// [`EvalError::NoTaskData`], [`EvalError::Data`], [`EvalError::File`], [`EvalError::Example`] with file and line,
-    /// [`EvalError::Setting`] for more shots than can be had.
-    pub fn read(task: &Task, dir: &Path, limit: Option<usize>, shots: Option<usize>) -> Result<Self, EvalError> {
+    /// [`EvalError::NoTaskData`], [`EvalError::Hub`], [`EvalError::Data`], [`EvalError::File`], [`EvalError::Example`] with file
+    /// and line, [`EvalError::Setting`] for more shots than can be had.
+    pub fn read(
+        task: &Task,
+        place: impl Into<Place>,
+        limit: Option<usize>,
+        shots: Option<usize>,
+    ) -> Result<Self, EvalError> {
+        Self::read_located(task, &place.into().locate(task)?, limit, shots)
+    }
+
+    /// The same, of files that were found already.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn read_located(
+        task: &Task,
+        located: &Located,
+        limit: Option<usize>,
+        shots: Option<usize>,
+    ) -> Result<Self, EvalError> {
         let shots = shots.unwrap_or(task.shots);
         if shots > 0 && !task.takes_shots() {
             return Err(EvalError::setting("shots", shots, format!("{} takes none", task.name)));
@@ -41,10 +60,9 @@ impl TaskData {
         if limit == Some(0) {
             return Err(EvalError::setting("limit", 0, "must be at least 1"));
         }
-        let path = find(task, &task.files, dir)?;
-        let all = questions(task, &path)?;
+        let all = questions(task, &located.paths)?;
         let others = match shots > 0 && !task.shots_files.is_empty() {
-            true => Some(questions(task, &find(task, &task.shots_files, dir)?)?),
+            true => Some(questions(task, &[located.place.find_file(task, &task.shots_files)?])?),
             false => None,
         };
         let pool = others.as_ref().unwrap_or(&all);
@@ -70,55 +88,38 @@ impl TaskData {
         }
         let original_groups =
             counts.into_iter().filter_map(|(group, count)| Some((group?.to_owned(), count))).collect();
-        Ok(Self { path, questions: asked, original: all.len(), original_groups, shots })
+        Ok(Self { origin: located.origin.clone(), questions: asked, original: all.len(), original_groups, shots })
     }
 }
 
-/// The first of the names that is there, in the folder or in one inside it.
-fn find(task: &Task, names: &[String], dir: &Path) -> Result<PathBuf, EvalError> {
-    let mut dirs = vec![dir.to_path_buf()];
-    let mut inside = Vec::new();
-    for entry in fs::read_dir(dir).map_err(EvalError::io(dir))? {
-        let path = entry.map_err(EvalError::io(dir))?.path();
-        if path.is_dir() {
-            inside.push(path);
+fn questions(task: &Task, paths: &[PathBuf]) -> Result<Vec<Question>, EvalError> {
+    let mut all = Vec::new();
+    for path in paths {
+        let path: Arc<Path> = path.as_path().into();
+        let question = |(line, record): Row| {
+            Question::new(task, path.clone(), line, &record).map_err(|reason| EvalError::example(&path, line, reason))
+        };
+        let before = all.len();
+        match is_raw(&path) {
+            true => all.extend(pages(&path)?.into_iter().map(question).collect::<Result<Vec<_>, _>>()?),
+            false => all.extend(read_records(&path)?.map(|row| question(row?)).collect::<Result<Vec<_>, _>>()?),
+        }
+        if all.len() == before {
+            return Err(EvalError::example(&path, 1, "there is no example in it"));
         }
     }
-    inside.sort();
-    dirs.append(&mut inside);
-    let candidates = dirs.iter().flat_map(|dir| {
-        names.iter().flat_map(move |name| ["", ".zst", ".gz"].map(|ending| dir.join(format!("{name}{ending}"))))
-    });
-    candidates.into_iter().find(|path| path.is_file()).ok_or_else(|| EvalError::NoTaskData {
-        task: task.name.clone(),
-        dir: dir.into(),
-        files: names.join(" or "),
-    })
-}
-
-fn questions(task: &Task, path: &Path) -> Result<Vec<Question>, EvalError> {
-    let question = |(line, record): Row| {
-        Question::new(task, line, &record).map_err(|reason| EvalError::example(path, line, reason))
-    };
-    let found: Vec<Question> = match is_raw(path) {
-        true => pages(path)?.into_iter().map(question).collect::<Result<_, _>>()?,
-        false => read_json_lines(path)?.map(|line| question(line?)).collect::<Result<_, _>>()?,
-    };
-    check_groups(path, &found)?;
-    match found.is_empty() {
-        true => Err(EvalError::example(path, 1, "there is no example in it")),
-        false => Ok(found),
-    }
+    check_groups(&all)?;
+    Ok(all)
 }
 
 /// Results are means over groups: an example without one would be in none of them.
-fn check_groups(path: &Path, questions: &[Question]) -> Result<(), EvalError> {
+fn check_groups(questions: &[Question]) -> Result<(), EvalError> {
     let with = questions.iter().find(|question| question.group.is_some());
     let without = questions.iter().find(|question| question.group.is_none());
     match (with, without) {
         (Some(with), Some(without)) => {
             let reason = format!("no group, but line {} has one: give every example a group, or none", with.line);
-            Err(EvalError::example(path, without.line, reason))
+            Err(EvalError::example(&without.path, without.line, reason))
         }
         _ => Ok(()),
     }
@@ -139,6 +140,8 @@ fn pages(path: &Path) -> Result<Vec<Row>, EvalError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::task::Asked;
 
@@ -227,7 +230,7 @@ mod tests {
         let missing = TaskData::read(&task(""), empty.path(), None, None).unwrap_err().to_string();
         assert!(missing.contains("no data of the task t; put t.jsonl or t.raw there"), "{missing}");
         assert!(matches!(
-            TaskData::read(&task(""), &empty.path().join("none"), None, None),
+            TaskData::read(&task(""), empty.path().join("none"), None, None),
             Err(EvalError::File { .. })
         ));
         let broken = error(&[LINES[0], "", "{\"context\": \"a\""]);
@@ -235,6 +238,12 @@ mod tests {
         let wrong = error(&[LINES[0], "{\"context\": \"a\"}"]);
         assert!(wrong.contains("t.jsonl, line 2: no key \"completion\""), "{wrong}");
         assert!(error(&[]).contains("the file is empty"));
+        // Without a folder, and without the hub, there is nowhere to look.
+        let nowhere = TaskData::read(&task(""), Place::default(), None, None).unwrap_err().to_string();
+        assert!(
+            nowhere.contains("no folder was given for the data of the task t; give one with t.jsonl or t.raw"),
+            "{nowhere}"
+        );
         let group = error(&[LINES[0], LINES[1], r#"{"context": "c", "completion": " 3"}"#]);
         assert!(group.contains("t.jsonl, line 3: no group, but line 1 has one"), "{group}");
     }

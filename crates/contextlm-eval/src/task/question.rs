@@ -1,3 +1,6 @@
+use std::path::Path;
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use super::{Shape, Task, wikitext};
@@ -6,7 +9,9 @@ use crate::python::split_count;
 /// One example of a task.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Question {
-    /// Its line in the data file, from 1.
+    /// Its data file.
+    pub path: Arc<Path>,
+    /// Its line in the file, from 1; of a Parquet file its row.
     pub line: u64,
     /// The part of the task that it belongs to.
     pub group: Option<String>,
@@ -66,8 +71,10 @@ impl Choice {
 
 impl Question {
     /// The example that a record of the data is; the error says what is wrong with it.
-    pub(crate) fn new(task: &Task, line: u64, record: &Map<String, Value>) -> Result<Self, String> {
+    pub(crate) fn new(task: &Task, path: Arc<Path>, line: u64, record: &Map<String, Value>) -> Result<Self, String> {
         let keys = task.shape.keys();
+        let shaped = task.process.and_then(|process| process.shaped(record)).transpose()?;
+        let record = shaped.as_ref().and_then(Value::as_object).unwrap_or(record);
         let filled: Map<String, Value>;
         // The prompt counts wherever it can be filled; rows that have the shape already are told by what it lacks.
         let can_fill = task.prompt.values().all(|template| template.has_keys(record));
@@ -114,7 +121,7 @@ impl Question {
             Some(Value::String(group)) => Some(group.clone()),
             Some(other) => return Err(format!("group = {other}: must be a string")),
         };
-        Ok(Self { line, group, asked })
+        Ok(Self { path, line, group, asked })
     }
 
     /// The question with its answer, as it stands before another question.
@@ -182,7 +189,9 @@ fn gold(record: &Map<String, Value>, count: usize, of: &str) -> Result<usize, St
     let gold = record.get("gold").ok_or("no key \"gold\": its shape asks for one")?;
     if record.contains_key("labels") && gold.is_string() {
         let labels = list(record, "labels")?;
-        let at = labels.iter().position(|label| gold == label);
+        // OpenBookQA's answers have spaces before them here and there.
+        let answer = gold.as_str().map(str::trim_start);
+        let at = labels.iter().position(|label| Some(*label) == answer);
         return at.filter(|at| *at < count).ok_or_else(|| format!("gold = {gold}: must be one of labels, {labels:?}"));
     }
     let number = gold.as_u64().or_else(|| gold.as_str()?.parse().ok());
@@ -215,7 +224,7 @@ mod tests {
     }
 
     fn question(task: &Task, record: Value) -> Result<Question, String> {
-        Question::new(task, 7, record.as_object().unwrap())
+        Question::new(task, Path::new("t.jsonl").into(), 7, record.as_object().unwrap())
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use core::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
 /// Added to the score of a key that may not be attended to. `exp` of it is exactly 0 in f32 and bf16, and unlike an
 /// infinity it can be written in every shader language.
@@ -88,13 +88,16 @@ impl KeyRanges {
         if bias.device() == *device { bias.clone() } else { self.make_bias(device) }
     }
 
+    /// Compared on the device: two numbers a query are sent there, and not one for every query and key.
     fn make_bias(&self, device: &Device) -> Tensor<4> {
         let Inner { rows, queries, keys, ranges, .. } = &*self.0;
-        let of_query = |range: &Range<u32>| {
-            let range = range.clone();
-            (0..*keys as u32).map(move |key| if range.contains(&key) { 0.0 } else { MASKED })
+        let of_queries = |end: fn(&Range<u32>) -> u32| {
+            let values: Vec<i64> = ranges.iter().map(|range| end(range).into()).collect();
+            Tensor::<4, Int>::from_data(TensorData::new(values, [*rows, 1, *queries, 1]), device)
         };
-        let values: Vec<f32> = ranges.iter().flat_map(of_query).collect();
-        Tensor::from_data(TensorData::new(values, [*rows, 1, *queries, *keys]), device)
+        let (starts, ends) = (of_queries(|range| range.start), of_queries(|range| range.end));
+        let places = Tensor::<1, Int>::arange(0..*keys as i64, device).reshape([1, 1, 1, *keys]);
+        let masked = places.clone().lower(starts).bool_or(places.greater_equal(ends)); // [B, 1, T, S]
+        Tensor::zeros([*rows, 1, *queries, *keys], device).mask_fill(masked, MASKED)
     }
 }

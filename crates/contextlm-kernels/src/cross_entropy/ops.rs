@@ -59,8 +59,34 @@ pub(super) fn scaled<B: Backend>(gradient: FloatTensor<B>, upstream: FloatTensor
     B::float_mul(gradient, upstream)
 }
 
+/// A small vocabulary is made longer, see `padded`.
 #[cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu"))]
-impl LinearCrossEntropyOps for burn::backend::Cube {}
+impl LinearCrossEntropyOps for burn::backend::Cube {
+    fn linear_cross_entropy(
+        hidden: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        scale: f64,
+        z_loss: f64,
+        slice_rows: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let (loss, nll, ..) =
+            super::padded::padded::<Self>(hidden, weight, targets, scale, z_loss, slice_rows, [false; 2]);
+        (loss, nll)
+    }
+
+    fn linear_cross_entropy_with_gradients(
+        hidden: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        scale: f64,
+        z_loss: f64,
+        slice_rows: usize,
+        wanted: [bool; 2],
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, Option<FloatTensor<Self>>, Option<FloatTensor<Self>>) {
+        super::padded::padded::<Self>(hidden, weight, targets, scale, z_loss, slice_rows, wanted)
+    }
+}
 
 #[cfg(feature = "libtorch")]
 impl LinearCrossEntropyOps for burn::backend::LibTorch {}
@@ -80,6 +106,21 @@ pub(super) fn composed<B: Backend>(
     hidden: FloatTensor<B>,
     weight: FloatTensor<B>,
     targets: IntTensor<B>,
+    scale: f64,
+    z_loss: f64,
+    slice_rows: usize,
+    wanted: [bool; 2],
+) -> LossAndGradients<B> {
+    composed_with::<B>(hidden, weight, targets, None, scale, z_loss, slice_rows, wanted)
+}
+
+/// [`composed`] with `bias` [1, V], f32, added to the logits of every row.
+#[allow(clippy::too_many_arguments)]
+pub(super) fn composed_with<B: Backend>(
+    hidden: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    targets: IntTensor<B>,
+    bias: Option<FloatTensor<B>>,
     scale: f64,
     z_loss: f64,
     slice_rows: usize,
@@ -110,6 +151,10 @@ pub(super) fn composed<B: Backend>(
 
         let logits = B::float_matmul(hidden.clone(), B::float_transpose(weight.clone())); // [n, V]
         let logits = cast(logits, dtype);
+        let logits = match &bias {
+            Some(bias) => B::float_add(logits, bias.clone()),
+            None => logits,
+        };
         let max = B::float_max_dim(logits.clone(), 1); // [n, 1]
         let logits = B::float_sub(logits, max.clone());
         let target_logits = B::float_gather(1, logits.clone(), targets.clone());

@@ -162,6 +162,29 @@ fn what_killed_processes_left_is_swept_away() {
     assert!(others.iter().all(|name| beside(name).exists()) && folder.of_step(10).exists());
 }
 
+/// serde_json reads this rate as one that is a unit of its last place off. So it may read losses.
+#[test]
+fn numbers_of_many_digits_are_no_change() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = CheckpointFolder::new(temporary.path());
+    let mut settings = config(OptimizerName::AdamW);
+    settings.optimizer.lr = 0.001_258_925_411_794_167_5;
+    let mut trainer = Trainer::new(model().init(&device()).unwrap(), settings.clone()).unwrap();
+    for step in 1..8 {
+        train(&mut trainer, step);
+        trainer.save_checkpoint(&model(), folder.of_step(step), None).unwrap();
+        let checkpoint = folder.newest().unwrap().0.unwrap();
+        let resume = |settings: &TrainConfig| Trainer::resume(&checkpoint, settings.clone(), false, &device());
+        assert_eq!(resume(&settings).unwrap().0.progress(), trainer.progress());
+        let mut other = settings.clone();
+        for _ in 0..4 {
+            other.optimizer.lr = other.optimizer.lr.next_up();
+        }
+        let message = resume(&other).err().unwrap().to_string();
+        assert!(message.contains("optimizer.lr: 0.00125892541179416"), "{message}");
+    }
+}
+
 #[test]
 fn what_has_no_done_is_no_checkpoint() {
     let (_temporary, folder) = two_checkpoints();

@@ -4,10 +4,14 @@ use serde_json::{Value, json};
 
 use crate::checkpoint::differing_keys;
 use crate::record::CONFIG;
-use crate::{RunRecord, TrainError};
+use crate::{RunConfig, RunRecord, TrainError};
 
 /// The `config.toml` of a run.
-pub(super) struct Settings(Value);
+pub(super) struct Settings {
+    all: Value,
+    /// What the result depends on.
+    decisive: Value,
+}
 
 impl Settings {
     /// `None` where the run has no such file.
@@ -15,31 +19,27 @@ impl Settings {
         let Some(text) = &run.config else { return Ok(None) };
         let in_a_line = |error: toml::de::Error| error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
         let wrong = |reason| TrainError::ConfigFile { path: run.dir.join(CONFIG), reason };
-        toml::from_str(text).map(|all| Some(Self(all))).map_err(in_a_line).map_err(wrong)
+        let all = toml::from_str(text).map_err(in_a_line).map_err(wrong)?;
+        Ok(Some(Self { all, decisive: RunConfig::decisive(text) }))
     }
 
     fn seed(&self) -> Option<u64> {
-        self.0["train"]["seed"].as_u64()
+        self.all["train"]["seed"].as_u64()
     }
 
     /// All that the result depends on, but for the seed.
     fn without_seed(&self) -> Value {
-        let mut all = self.0.clone();
-        if let Some(all) = all.as_object_mut() {
-            all.remove("checkpoint");
-            all.remove("log");
-            if let Some(train) = all.get_mut("train").and_then(Value::as_object_mut) {
-                train.remove("seed");
-                train.remove("device");
-            }
+        let mut settings = self.decisive.clone();
+        if let Some(train) = settings.get_mut("train").and_then(Value::as_object_mut) {
+            train.remove("seed");
         }
-        all
+        settings
     }
 
     /// How the rows of another run's validation are other ones.
     pub(super) fn other_rows(&self, other: &Self) -> Option<String> {
         [("sequence_length", Value::Null), ("packing", json!(false))].into_iter().find_map(|(key, default)| {
-            let value = |settings: &Self| settings.0["data"].get(key).unwrap_or(&default).clone();
+            let value = |settings: &Self| settings.all["data"].get(key).unwrap_or(&default).clone();
             let (before, here) = (value(self), value(other));
             (before != here).then(|| format!("data.{key} = {here}, not with {before}"))
         })

@@ -1,4 +1,6 @@
-//! Clipping and AdamW against the numbers that PyTorch makes, which `tools/write_optimizer_fixture.py` writes down.
+//! Clipping, AdamW and Muon against the numbers that PyTorch makes, which `tools/write_optimizer_fixture.py` writes down.
+
+mod muon;
 
 use burn::module::Param;
 use burn::optim::GradientsParams;

@@ -15,7 +15,7 @@ pub struct StepLine {
     pub metrics: StepMetrics,
     /// Mean of the losses so far, in which older ones count less and less.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub smoothed_loss: Option<f64>,
+    pub smoothed_loss: Option<f32>,
     /// Share of the device's peak, from 0 to 1; `None` where the peak is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mfu: Option<f64>,

@@ -1,5 +1,5 @@
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use contextlm_core::{Backbone, ContextConfig, ContextLm, ContextLmConfig, Device};
 use serde::{Deserialize, Serialize};
@@ -7,11 +7,11 @@ use serde_json::{Map, Value, json};
 
 use super::has_weights;
 use super::keys::{check, remove_alternatives};
+use super::tables::{CheckpointTable, DataTable, EvalTable, LogTable, ModelTable, TrainTable};
 use crate::freeze::frozen;
 use crate::memory::Step;
 use crate::{
-    DecayGroups, GuardConfig, LossConfig, MemoryEstimate, OptimizerConfig, ScheduleConfig, TrainConfig, TrainDtype,
-    TrainError,
+    DecayGroups, GuardConfig, LossConfig, MemoryEstimate, OptimizerConfig, ScheduleConfig, TrainConfig, TrainError,
 };
 
 /// A training config, as `contextlm train` reads it from TOML.
@@ -44,145 +44,6 @@ pub struct RunConfig {
     /// What is told of the run.
     #[serde(default)]
     pub log: LogTable,
-}
-
-/// `[model]`: one of `preset`, `path` and `backbone`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ModelTable {
-    /// A published backbone by its name, with random weights.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub preset: Option<String>,
-    /// A model directory. One without weights gives random ones.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub path: Option<PathBuf>,
-    /// A backbone's Hugging Face config, with random weights.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub backbone: Option<Map<String, Value>>,
-    /// Context settings, those of [`ContextConfig`]; without the table it is the plain backbone. On the weights of a plain
-    /// model that `path` names, settings that are not given are those of [`ContextConfig::for_retrofit`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub context: Option<Map<String, Value>>,
-}
-
-/// `[data]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DataTable {
-    /// Folder of token shards to train on.
-    pub train: PathBuf,
-    /// Folder of token shards to validate with.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub valid: Option<PathBuf>,
-    /// Tokens of a row, T.
-    pub sequence_length: usize,
-    /// Whether documents in a row are kept apart; otherwise they are one stream. Default: no.
-    #[serde(default)]
-    pub packing: bool,
-}
-
-/// `[train]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TrainTable {
-    /// Optimizer steps; this or `tokens`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub steps: Option<usize>,
-    /// Tokens, rounded up to whole steps; this or `steps`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tokens: Option<u64>,
-    /// Tokens of a batch; a multiple of `micro_batch` times `sequence_length`.
-    pub batch_tokens: usize,
-    /// Rows that go through the model at once; all of the batch if not given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub micro_batch: Option<usize>,
-    /// Seed of the first parameters, of the order of the data, and of dropout. Default: 0.
-    #[serde(default)]
-    pub seed: u64,
-    /// Seeds of several runs instead, one after another, each in `checkpoint.dir/seed-N`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub seeds: Vec<u64>,
-    /// Type of the matrix products. Default: f32.
-    #[serde(default)]
-    pub dtype: TrainDtype,
-    /// Where to compute. Default: `cpu`.
-    #[serde(default = "cpu")]
-    pub device: String,
-    /// Whether the backward pass computes cheap operations again instead of keeping what they gave: less memory, more time,
-    /// the same result. Default: no.
-    #[serde(default)]
-    pub gradient_checkpointing: bool,
-    /// Patterns of parameters that stay as they are, see [`TrainConfig::freeze`].
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub freeze: Vec<String>,
-}
-
-fn cpu() -> String {
-    "cpu".into()
-}
-
-/// `[checkpoint]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CheckpointTable {
-    /// The directory of the run.
-    pub dir: PathBuf,
-    /// Steps between checkpoints; 0 leaves one at the end only. Default: 1000.
-    #[serde(default = "thousand")]
-    pub every: usize,
-    /// Checkpoints that are kept, beside the one of the lowest validation loss. Default: 3.
-    #[serde(default = "three")]
-    pub keep: usize,
-}
-
-fn thousand() -> usize {
-    1000
-}
-
-fn three() -> usize {
-    3
-}
-
-/// `[eval]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct EvalTable {
-    /// Steps between validations, beside those at checkpoints; 0 for none. Default: 0.
-    pub every: usize,
-    /// Tokens that are scored, the first of `data.valid`. Default: 131,072.
-    pub tokens: usize,
-}
-
-impl Default for EvalTable {
-    fn default() -> Self {
-        Self { every: 0, tokens: 131_072 }
-    }
-}
-
-/// `[log]`. Nothing here changes the result.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LogTable {
-    /// Whether event files for TensorBoard are written to the directory of the run. Default: no.
-    pub tensorboard: bool,
-    /// Operations a second that the device makes at most, what MFU is a share of. Default: what [`peak_flops`](crate::peak_flops)
-    /// knows of the device.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub peak_flops: Option<f64>,
-}
-
-impl LogTable {
-    fn validate(&self) -> Result<(), TrainError> {
-        if self.tensorboard && !cfg!(feature = "tensorboard") {
-            return Err(TrainError::config("log.tensorboard", true, "build with the feature `tensorboard`"));
-        }
-        match self.peak_flops {
-            Some(peak) if !(peak.is_finite() && peak > 0.0) => {
-                Err(TrainError::config("log.peak_flops", peak, "must be above 0"))
-            }
-            _ => Ok(()),
-        }
-    }
 }
 
 impl RunConfig {
@@ -226,6 +87,21 @@ impl RunConfig {
     /// The config as TOML, every setting written out.
     pub(super) fn to_toml(&self) -> Result<String, TrainError> {
         toml::to_string(self).map_err(|error| TrainError::config("config", "", &error.to_string()))
+    }
+
+    /// The settings of a `config.toml` that the result depends on: all but where a run is kept, what is told of it, and where
+    /// it is computed. A key that an earlier version did not write has its default.
+    pub(crate) fn decisive(text: &str) -> Value {
+        let filled = Self::from_toml(text, &[]).ok().and_then(|config| config.to_toml().ok());
+        let mut settings = toml::from_str(filled.as_deref().unwrap_or(text)).unwrap_or(Value::Null);
+        if let Value::Object(tables) = &mut settings {
+            tables.remove("checkpoint");
+            tables.remove("log");
+            if let Some(train) = tables.get_mut("train").and_then(Value::as_object_mut) {
+                train.remove("device");
+            }
+        }
+        settings
     }
 
     /// The runs that this config asks for: itself, or one for each of `train.seeds`, in `checkpoint.dir/seed-N`.

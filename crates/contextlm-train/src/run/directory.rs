@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::{RunConfig, RunOptions};
+use crate::checkpoint::differing_keys;
 use crate::record::{ABOUT, CONFIG, METRICS};
 use crate::{About, History, RunSession, TrainError, ValidLine, ValidationSet};
 
@@ -38,7 +39,7 @@ impl RunDirectory {
         let mut keys = Vec::new();
         if options.resume && settings.exists() {
             let old = fs::read_to_string(&settings).map_err(TrainError::io(&settings))?;
-            keys = changed(&old, &config.to_toml()?);
+            keys = differing_keys(&RunConfig::decisive(&old), &RunConfig::decisive(&config.to_toml()?));
             let model: Vec<_> = keys.iter().filter(|key| key.starts_with("model")).cloned().collect();
             if options.allow_config_change && !model.is_empty() {
                 return Err(refused(format!(
@@ -118,20 +119,4 @@ impl RunDirectory {
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
-}
-
-/// Settings that differ, but for those that change nothing of the result.
-fn changed(old: &str, new: &str) -> Vec<String> {
-    let read = |text: &str| {
-        let mut settings = toml::from_str::<Value>(text).unwrap_or(Value::Null);
-        if let Some(settings) = settings.as_object_mut() {
-            settings.remove("checkpoint");
-            settings.remove("log");
-            if let Some(train) = settings.get_mut("train").and_then(Value::as_object_mut) {
-                train.remove("device");
-            }
-        }
-        settings
-    };
-    crate::checkpoint::differing_keys(&read(old), &read(new))
 }

@@ -2,7 +2,21 @@
 pub(super) const KNOWN: [(&str, &[&str]); 10] = [
     ("model", &["preset", "path", "backbone", "context"]),
     ("data", &["train", "valid", "sequence_length", "packing"]),
-    ("optimizer", &["name", "lr", "betas", "eps", "weight_decay", "grad_clip"]),
+    (
+        "optimizer",
+        &[
+            "name",
+            "lr",
+            "betas",
+            "eps",
+            "weight_decay",
+            "grad_clip",
+            "momentum",
+            "nesterov",
+            "ns_steps",
+            "adjust_lr_fn",
+        ],
+    ),
     ("schedule", &["name", "warmup_steps", "warmup_ratio", "min_lr_ratio", "decay_ratio"]),
     ("loss", &["latent_loss", "latent_weight", "z_loss"]),
     ("guard", &["max_spike", "max_skipped"]),

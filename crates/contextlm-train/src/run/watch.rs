@@ -49,7 +49,7 @@ impl<'a> Watch<'a> {
         if let Some(events) = &mut self.events {
             let all = [
                 ("loss/train", Some(metrics.loss)),
-                ("loss/smoothed", line.smoothed_loss),
+                ("loss/smoothed", line.smoothed_loss.map(f64::from)),
                 ("loss/latent", metrics.latent_loss),
                 ("lr", Some(metrics.lr)),
                 ("grad_norm", Some(metrics.grad_norm)),

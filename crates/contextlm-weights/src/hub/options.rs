@@ -16,6 +16,8 @@ pub struct HubOptions {
     pub token: Option<String>,
     /// Whether only the cache is used (`HF_HUB_OFFLINE`).
     pub offline: bool,
+    /// Whether of a model only `config.json` is fetched.
+    pub config_only: bool,
     /// How long the hub may take to say what it has, before the cache is used instead or the model is given up.
     pub patience: Duration,
     /// How long a download may go without a byte before it is given up; what has come is kept.
@@ -42,6 +44,7 @@ impl HubOptions {
             // The links in it are relative to where they are.
             cache: std::path::absolute(cache.path()).unwrap_or_else(|_| cache.path().clone()),
             offline: set("HF_HUB_OFFLINE").is_some_and(on),
+            config_only: false,
             patience: Duration::from_secs(8),
             stall: Duration::from_secs(60),
             progress: true,
@@ -52,12 +55,13 @@ impl HubOptions {
 /// Without the token.
 impl std::fmt::Debug for HubOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { endpoint, cache, token, offline, patience, stall, progress } = self;
+        let Self { endpoint, cache, token, offline, config_only, patience, stall, progress } = self;
         f.debug_struct("HubOptions")
             .field("endpoint", endpoint)
             .field("cache", cache)
             .field("token", &token.as_ref().map(|_| "..."))
             .field("offline", offline)
+            .field("config_only", config_only)
             .field("patience", patience)
             .field("stall", stall)
             .field("progress", progress)

@@ -1,12 +1,9 @@
 use std::fmt::Write;
-use std::fs;
 use std::path::Path;
 
 use contextlm_core::ContextLm;
+use contextlm_core::files::read_file;
 use serde_json::Value;
-
-use crate::WeightsError;
-use crate::files::open_file;
 
 /// What a model card says that no config tells.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,6 +14,9 @@ pub struct ModelCard {
     pub training_data: Option<String>,
 }
 
+/// Begins the table of what a model is.
+const HEAD: &str = "| | |\n|---|---|\n";
+
 /// As much of a README.md as is looked at.
 const MAX_CARD: u64 = 1_000_000;
 
@@ -24,11 +24,17 @@ impl ModelCard {
     /// What the card of a model directory says, if it is one of ours; else nothing.
     pub fn of(dir: impl AsRef<Path>) -> Self {
         let path = dir.as_ref().join("README.md");
-        let text = open_file(&path, MAX_CARD).and_then(|_| fs::read_to_string(&path).map_err(WeightsError::io(&path)));
-        let text = text.unwrap_or_default();
+        let text = String::from_utf8(read_file(&path, MAX_CARD).unwrap_or_default()).unwrap_or_default();
+        // Anybody may have a table with such rows; ours has this head and these rows.
+        let table = text.split_once(HEAD).map_or("", |(_, table)| table);
+        let rows: Vec<&str> = table.lines().take_while(|line| line.starts_with('|')).collect();
+        let has = |name: &str| rows.iter().any(|row| row.starts_with(&format!("| {name} | ")));
+        if !["base", "family", "training data", "parameters of the context path"].into_iter().all(has) {
+            return Self::default();
+        }
         let cell = |name: &str, unknown: &str| {
             let row = format!("| {name} | ");
-            let cell = text.lines().find_map(|line| line.strip_prefix(&row)?.strip_suffix(" |"))?;
+            let cell = rows.iter().find_map(|line| line.strip_prefix(&row)?.strip_suffix(" |"))?;
             (cell != unknown).then(|| cell.replace("\\|", "|"))
         };
         Self { base: cell("base", "none"), training_data: cell("training data", "not known") }
@@ -57,7 +63,7 @@ impl ModelCard {
             text += "A language model that predicts the next chunk of tokens as one vector and lets it guide the next tokens \
                      ([arXiv 2510.20280](https://arxiv.org/abs/2510.20280)).\n\n";
         }
-        text += "| | |\n|---|---|\n";
+        text += HEAD;
         writeln!(text, "| base | {} |", self.base.as_deref().map_or("none".into(), one_line)).ok();
         writeln!(text, "| family | {family} |").ok();
         let data = self.training_data.as_deref().map_or("not known".into(), one_line);

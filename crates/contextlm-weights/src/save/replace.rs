@@ -16,7 +16,8 @@ pub(super) struct Replacement {
 impl Replacement {
     /// # Errors
     /// [`WeightsError::File`] if the directory is there, not empty and not to be replaced, or none can be made beside it.
-    pub(super) fn begin(dir: &Path, overwrite: bool) -> Result<Self, WeightsError> {
+    /// Never replaced are one without a model, and one that has the `source` of what is written in it.
+    pub(super) fn begin(dir: &Path, overwrite: bool, source: Option<&Path>) -> Result<Self, WeightsError> {
         let found = fs::symlink_metadata(dir).ok();
         if found.as_ref().is_some_and(|found| !found.is_dir()) {
             return Err(WeightsError::file(dir, "is there already and no directory; name another one"));
@@ -27,12 +28,19 @@ impl Replacement {
                 "is there already and not empty; name another directory, or overwrite it",
             ));
         }
+        if found.is_some() && overwrite {
+            check_replaced(dir, source)?;
+        }
         let name = dir.file_name().ok_or_else(|| WeightsError::file(dir, "is not the name of a directory"))?;
         let parent = match dir.parent() {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
-        fs::create_dir_all(parent).map_err(WeightsError::io(parent))?;
+        let failed = |error: io::Error| {
+            let reason = format!("no directory can be made in {}: {error}; name one elsewhere", parent.display());
+            WeightsError::file(dir, reason)
+        };
+        fs::create_dir_all(parent).map_err(failed)?;
         let beside = |kind: &str| {
             let mut other = std::ffi::OsString::from(".");
             other.push(name);
@@ -44,7 +52,7 @@ impl Replacement {
         if folder.is_dir() {
             fs::remove_dir_all(&folder).map_err(WeightsError::io(&folder))?;
         }
-        fs::create_dir(&folder).map_err(WeightsError::io(&folder))?;
+        fs::create_dir(&folder).map_err(failed)?;
         Ok(Self { dir: dir.into(), folder, old, done: false })
     }
 
@@ -86,6 +94,25 @@ impl Replacement {
             _ => sync(Path::new(".")),
         }
     }
+}
+
+/// Checks that a directory may go for a new one: it is empty or has a model, and is not where the new one comes from.
+fn check_replaced(dir: &Path, source: Option<&Path>) -> Result<(), WeightsError> {
+    let names = fs::read_dir(dir).map_err(WeightsError::io(dir))?.filter_map(|entry| Some(entry.ok()?.file_name()));
+    let names: Vec<_> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+    if !names.is_empty() && !names.iter().any(|name| name == "config.json" || name.ends_with(".safetensors")) {
+        return Err(WeightsError::file(dir, "has no model in it, and is not overwritten; name another directory"));
+    }
+    let real = |path: &Path| path.canonicalize().map_err(WeightsError::io(path));
+    let source = source.map(real).transpose()?;
+    let dir_there = real(dir)?;
+    if source.is_some_and(|source| source != dir_there && source.starts_with(&dir_there)) {
+        return Err(WeightsError::file(
+            dir,
+            "has the model in it that is read, and is not overwritten; name another one",
+        ));
+    }
+    Ok(())
 }
 
 /// Puts each of two directories in the other's place in one step, so that at no time there is none.

@@ -111,6 +111,13 @@ fn a_card_says_what_is_known() {
     fs::write(folder.path().join("README.md"), &text).unwrap();
     let read = ModelCard { training_data: Some("books | and more".into()), ..card };
     assert_eq!(ModelCard::of(folder.path()), read);
+    // Cards of others have tables too.
+    for other in
+        ["| size | layers | width |\n|---|---|---|\n| base | 12 | 768 |\n", "| | |\n|---|---|\n| base | 12 |\n"]
+    {
+        fs::write(folder.path().join("README.md"), other).unwrap();
+        assert_eq!(ModelCard::of(folder.path()), ModelCard::default());
+    }
     let pinned = ModelCard { base: Some("org/name@refs/pr/1".into()), ..ModelCard::default() };
     let text = pinned.text(&model, &config.to_json());
     assert!(text.contains("base_model: org/name\n") && text.contains("| base | org/name@refs/pr/1 |"), "{text}");

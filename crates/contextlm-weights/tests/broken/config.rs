@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use contextlm_weights::WeightsError;
+use contextlm_weights::{WeightsError, read_config};
 use serde_json::{Value, json};
 
 use crate::common::{directory, fixture, tensors_of};
@@ -57,6 +57,8 @@ fn configs_that_are_not_of_these_files() {
     let most = json!(i32::MAX);
     for (of, key) in [("gpt2", "n_layer"), ("neox", "num_hidden_layers"), ("llama", "num_hidden_layers")] {
         let error = error(with_config(of, key, json!(10_000)).path());
+        assert!(matches!(error, WeightsError::Layers { layers: 10_000, .. }), "{error}");
+        let error = read_config(with_config(of, key, json!(10_000)).path()).unwrap_err();
         assert!(matches!(error, WeightsError::Layers { layers: 10_000, .. }), "{error}");
     }
     for (of, key) in [

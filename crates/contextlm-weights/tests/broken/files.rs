@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use contextlm_weights::load;
+use contextlm_core::ContextLmConfig;
+use contextlm_weights::{load, read_config};
 use serde_json::json;
 
 use crate::common::{cpu, directory, tensors_of};
@@ -95,4 +96,26 @@ fn links_out_of_the_directory() {
     let shards = folder.path().join("shards");
     link(&shards, Path::new("nowhere"));
     assert!(load(&shards, &cpu()).is_err());
+}
+
+/// Config and headers are all that is looked at for counting, and neither without an end.
+#[test]
+fn what_has_no_end_is_not_read() {
+    let dir = directory("gpt2", &tensors_of("gpt2"));
+    assert_eq!(read_config(dir.path()).unwrap().backbone.layers(), 2);
+    let path = dir.path().join("config.json");
+    let refused = |reason: &str| {
+        for error in [read_config(dir.path()).unwrap_err(), load(dir.path(), &cpu()).map(|_| ()).unwrap_err()] {
+            assert!(error.to_string().contains(&format!("config.json: {reason}")), "{error}");
+        }
+        assert!(ContextLmConfig::from_file(&path).unwrap_err().to_string().contains(reason));
+    };
+    fs::File::create(&path).unwrap().set_len(8 << 30).unwrap(); // nothing is on the disk of it
+    refused("8589934592 bytes, at most 10000000 are read");
+    #[cfg(unix)]
+    {
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        refused("not a file");
+    }
 }

@@ -5,8 +5,8 @@ use std::fs;
 
 use contextlm_weights::load;
 
-use crate::common::{cpu, directory, fixture};
-use crate::refused;
+use crate::common::{cpu, directory, fixture, tensors_of};
+use crate::{error, refused};
 
 /// A directory whose model.safetensors has these bytes.
 fn with_bytes(bytes: &[u8]) -> tempfile::TempDir {
@@ -102,4 +102,26 @@ fn a_changed_byte_in_the_header_is_never_a_panic() {
         failed += usize::from(load(dir.path(), &cpu()).is_err());
     }
     assert!(failed > header / 6, "{failed} of {}", header / 3);
+}
+
+/// A terminal would act on what a name spells.
+#[test]
+fn names_are_shown_as_they_are() {
+    let evil = "a\u{1b}[31mevil\nname";
+    let mut tensors = tensors_of("gpt2");
+    tensors.insert(evil.into(), (vec![1], vec![0.0]));
+    let whole = directory("gpt2", &tensors);
+    let json = serde_json::Value::from(evil);
+    let gap = format!(r#"{{{json}: {{"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}}}}"#);
+    let size = format!(r#"{{{json}: {{"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}}}}"#);
+    for dir in [whole, with_bytes(&file(&gap, 8)), with_bytes(&file(&size, 4))] {
+        let error = error(dir.path()).to_string();
+        assert!(error.contains("a\\u{1b}[31mevil\\nname") && !error.contains('\u{1b}'), "{error}");
+    }
+    let index = directory("gpt2", &tensors_of("gpt2"));
+    fs::remove_file(index.path().join("model.safetensors")).unwrap();
+    let map = serde_json::json!({ "weight_map": { evil: "../x" } });
+    fs::write(index.path().join("model.safetensors.index.json"), map.to_string()).unwrap();
+    let error = error(index.path()).to_string();
+    assert!(error.contains("a\\u{1b}[31mevil\\nname") && !error.contains('\u{1b}'), "{error}");
 }

@@ -69,6 +69,36 @@ fn a_run_keeps_its_model() {
 }
 
 #[test]
+fn a_key_that_an_earlier_version_did_not_write_has_its_default() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(folder.path(), "run");
+    train(&config, RunOptions::default(), 2).unwrap();
+    let path = config.checkpoint.dir.join("config.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let earlier = text.replace("momentum = 0.95\n", "");
+    assert_ne!(earlier, text);
+    fs::write(&path, &earlier).unwrap();
+    train(&config, RESUME, 1).unwrap();
+    fs::write(&path, &earlier).unwrap();
+    config.optimizer.momentum = 0.9;
+    let message = train(&config, RESUME, 1).unwrap_err().to_string();
+    assert!(message.contains("optimizer.momentum: 0.95 -> 0.9"), "{message}");
+}
+
+/// A rate of 17 digits is read from JSON as another one, see [`as_read`].
+#[test]
+fn a_rate_of_many_digits_is_no_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(folder.path(), "run");
+    config.optimizer.lr = 0.001_258_925_411_794_167_5;
+    train(&config, RunOptions::default(), 2).unwrap();
+    train(&config, RESUME, 1).unwrap();
+    config.optimizer.lr = config.optimizer.lr.next_up();
+    let message = train(&config, RESUME, 1).unwrap_err().to_string();
+    assert!(message.contains("optimizer.lr: 0.0012589254117941675 -> "), "{message}");
+}
+
+#[test]
 fn losses_on_another_text_do_not_stand_beside_each_other() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(folder.path(), "run");

@@ -1,0 +1,93 @@
+//! The gradient of masked attention, registered by hand.
+
+use burn::backend::autodiff::NodeId;
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, AutodiffBackend, Backend};
+
+use super::MaskedAttentionOps;
+
+/// Parents: q, k, v.
+#[derive(Debug)]
+struct MaskedAttention;
+
+#[derive(Debug, Clone)]
+struct State<T> {
+    /// q, k, v, which the checkpointer keeps or computes again.
+    inputs: [NodeId; 3],
+    bias: T,
+    out: T,
+    sums: T,
+    scale: f64,
+}
+
+impl<B: Backend + MaskedAttentionOps> Backward<B, 3> for MaskedAttention {
+    type State = State<FloatTensor<B>>;
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let State { inputs, bias, out, sums, scale } = ops.state;
+        let [q, k, v] = inputs.map(|node| checkpointer.retrieve_node_output(node));
+        let upstream = grads.consume::<B>(&ops.node);
+        let (for_q, for_k, for_v) = B::masked_attention_backward(q, k, v, bias, out, sums, upstream, scale);
+        for (parent, gradient) in ops.parents.into_iter().zip([for_q, for_k, for_v]) {
+            if let Some(parent) = parent {
+                grads.register::<B>(parent.id, gradient);
+            }
+        }
+    }
+}
+
+impl<B: Backend + MaskedAttentionOps, C: CheckpointStrategy> MaskedAttentionOps for Autodiff<B, C> {
+    fn masked_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        scale: f64,
+    ) -> FloatTensor<Self> {
+        // Compute bound: a checkpointing strategy must not run it a second time.
+        match MaskedAttention.prepare::<C>([q.node(), k.node(), v.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let inputs = [prep.checkpoint(&q), prep.checkpoint(&k), prep.checkpoint(&v)];
+                let [q, k, v, bias] = [q, k, v, bias].map(|tensor| tensor.into_primitive());
+                let (out, sums) = B::masked_attention_with_sums(q, k, v, bias.clone(), scale);
+                prep.finish(State { inputs, bias, out: out.clone(), sums, scale }, out)
+            }
+            OpsKind::UnTracked(prep) => {
+                let [q, k, v, bias] = [q, k, v, bias].map(|tensor| tensor.into_primitive());
+                prep.finish(B::masked_attention(q, k, v, bias, scale))
+            }
+        }
+    }
+
+    fn masked_attention_with_sums(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        scale: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        // A part of the above, never on a tape of its own.
+        let [q, k, v, bias] = [q, k, v, bias].map(|tensor| tensor.into_primitive());
+        let (out, sums) = B::masked_attention_with_sums(q, k, v, bias, scale);
+        (Self::from_inner(out), Self::from_inner(sums))
+    }
+
+    fn masked_attention_backward(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        out: FloatTensor<Self>,
+        sums: FloatTensor<Self>,
+        upstream: FloatTensor<Self>,
+        scale: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let [q, k, v, bias, out, sums, upstream] =
+            [q, k, v, bias, out, sums, upstream].map(|tensor| tensor.into_primitive());
+        let (q, k, v) = B::masked_attention_backward(q, k, v, bias, out, sums, upstream, scale);
+        (Self::from_inner(q), Self::from_inner(k), Self::from_inner(v))
+    }
+}

@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+"""Training steps, prefill and decoding on a CUDA device beside PyTorch's, on the same models, batches and number types.
+
+    cargo build --release -p contextlm-examples --features cuda --examples
+    python3 tools/gpu/speed.py --programs target/release/examples --out speed.jsonl [--only train] [--models gpt2]
+
+Every line of the file is one measurement; what fails or takes longer than --timeout is a line with its error. The table at
+the end has, for each model and number type, tokens a second, the share of the peak (MFU, 989 TFLOP/s: an H100's dense bf16),
+device memory, and the ratio to PyTorch's eager mode: above 1 we are faster.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from peer import MODELS
+
+PEER = Path(__file__).with_name("peer.py")
+PEAK = 989e12
+
+
+def run(command, args, text=None):
+    """The last JSON line that a program prints, or why there is none."""
+    begun = time.perf_counter()
+    try:
+        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=args.timeout)
+    except subprocess.TimeoutExpired:
+        return {"error": f"more than {args.timeout} s"}
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if done.returncode or not lines:
+        return {"error": f"exit {done.returncode}: {done.stderr[-500:]}"}
+    found = json.loads(lines[-1])
+    kernels = done.stderr.split("  kernel, ")
+    if len(kernels) > 1:
+        print(done.stderr[done.stderr.rfind("       ms  times") :], file=sys.stderr)
+    return {**found, "seconds_of_the_program": time.perf_counter() - begun}
+
+
+def flops_per_token(model, length):
+    """Forward and backward of the plain model, by nanoGPT's rule."""
+    layers, width, _, vocabulary, *_ = MODELS[model]
+    return 3 * (2 * (12 * layers * width * width + vocabulary * width) + 4 * layers * width * length)
+
+
+def training(args, model, dtype, rows):
+    shape = ["--rows", str(rows), "--length", str(args.length), "--steps", str(args.steps), "--warmup", str(args.warmup)]
+    torch = [sys.executable, str(PEER), "train", "--model", model, "--dtype", dtype, *shape]
+    ours = [str(args.programs / "train_step"), "--preset", model, "--dtype", dtype, *shape]
+    ours += ["--device", args.device, "--json"]
+    for side, command in [
+        ("PyTorch eager", torch),
+        ("PyTorch compiled", [*torch, "--compile"]),
+        ("plain", [*ours, "--kernels"] if args.kernels else ours),
+        ("ContextLM w=2", [*ours, "--context", "--chunk-size", "2"]),
+        ("ContextLM w=4", [*ours, "--context", "--chunk-size", "4"]),
+    ]:
+        if args.sides and not any(side.startswith(name) for name in args.sides):
+            continue
+        found = run(command, args)
+        if "seconds_per_step" in found:
+            found["tokens_per_second"] = rows * args.length / statistics.median(found["seconds_per_step"])
+            found["mfu"] = found["tokens_per_second"] * flops_per_token(model, args.length) / PEAK
+        yield {"work": "train", "model": model, "dtype": dtype, "rows": rows, "side": side, **found}
+
+
+def generation(args, model, dtype):
+    peer = [sys.executable, str(PEER), "generate", "--model", model, "--dtype", dtype, "--steps", "3"]
+    peer += ["--prompt", str(args.prompt), "--new", str(args.new), "--warmup", "1"]
+    yield {"work": "generate", "model": model, "dtype": dtype, "side": "PyTorch eager", **run(peer, args)}
+    ours = [str(args.programs / "generation_speed"), "--preset", model, "--dtype", dtype, "--device", args.device]
+    for side, name in [("plain", "plain"), ("ContextLM w=2", "context")]:
+        # The first one compiles and tunes.
+        found = run(ours, args, f"generate {name} {args.prompt} {args.new}\n" * 3)
+        found.pop("tokens", None)
+        yield {"work": "generate", "model": model, "dtype": dtype, "side": side, **found}
+
+
+def table(lines):
+    def row(*cells):
+        print("| " + " | ".join(str(cell) for cell in cells) + " |")
+
+    eager = {(x["work"], x["model"], x["dtype"]): x for x in lines if x["side"] == "PyTorch eager" and "error" not in x}
+    row("model", "type", "program", "tokens/s", "MFU", "GiB", "to eager")
+    for x in lines:
+        if x["work"] == "train" and "error" not in x:
+            base = eager.get(("train", x["model"], x["dtype"]), {}).get("tokens_per_second")
+            ratio = f"{x['tokens_per_second'] / base:.2f}" if base else ""
+            memory = f"{(x.get('device_bytes') or 0) / 2**30:.1f}"
+            row(x["model"], x["dtype"], x["side"], f"{x['tokens_per_second']:.0f}", f"{100 * x['mfu']:.1f} %", memory, ratio)
+    row("model", "type", "program", "prefill ms", "decode ms", "to eager")
+    for x in lines:
+        if x["work"] == "generate" and "error" not in x:
+            base = eager.get(("generate", x["model"], x["dtype"]))
+            keys = ["prefill_seconds", "decode_seconds_per_token"]
+            ratios = ", ".join(f"{base[key] / x[key]:.2f}" for key in keys) if base else ""
+            row(x["model"], x["dtype"], x["side"], *(f"{1e3 * x[key]:.2f}" for key in keys), ratios)
+    for x in lines:
+        if "error" in x:
+            print(x["work"], x["model"], x["dtype"], x["side"], x["error"])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--programs", type=Path, required=True, help="folder of train_step and generation_speed")
+    parser.add_argument("--out", type=Path, required=True, help="file of JSON lines")
+    parser.add_argument("--device", default="cuda:0")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--dtypes", nargs="+", choices=["f32", "bf16"], default=["bf16", "f32"])
+    parser.add_argument("--only", choices=["train", "generate"])
+    parser.add_argument("--sides", nargs="+", help="such as: PyTorch plain")
+    parser.add_argument("--rows", type=int, default=8, help="sequences in a batch; half of it for pythia-410m")
+    parser.add_argument("--length", type=int, default=1024)
+    parser.add_argument("--prompt", type=int, default=512)
+    parser.add_argument("--new", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--warmup", type=int, default=4)
+    parser.add_argument("--kernels", action="store_true", help="print what every kernel of the plain step takes")
+    parser.add_argument("--timeout", type=float, default=120)
+    args = parser.parse_args()
+    lines = []
+    with args.out.open("a") as out:
+        for model in args.models:
+            for dtype in args.dtypes:
+                rows = args.rows if model == "gpt2" else max(1, args.rows // 2)
+                found = []
+                if args.only != "generate":
+                    found.append(training(args, model, dtype, rows))
+                if args.only != "train":
+                    found.append(generation(args, model, dtype))
+                for line in (line for part in found for line in part):
+                    lines.append(line)
+                    out.write(json.dumps(line) + "\n")
+                    out.flush()
+    table(lines)
+
+
+if __name__ == "__main__":
+    main()
