@@ -1,6 +1,6 @@
 //! Times training steps of a GPT-2 of any shape, or of a preset, on random tokens, for comparisons with other programs.
 //!
-//! `tools/gpu/speed.py` runs it on CUDA in turn with PyTorch; on other devices there is `contextlm bench`.
+//! `tools/gpu/speed.py` runs it in turn with PyTorch; on a CPU, `contextlm bench` does the same in one command.
 
 use std::error::Error;
 use std::process::ExitCode;

@@ -38,8 +38,8 @@ pub(crate) fn run(args: &Args, as_json: bool) -> Outcome {
     let found = model::directory(&args.model)?;
     let tokenizer = Tokenizer::from_dir(&found.dir)?;
     let prompt = tokenizer.encode(&args.prompt.read()?)?;
-    let model = args.compute.load(&found.dir, &device)?.model;
-    let model = Quantize::apply(args.quantize, model, args.compute.dtype)?;
+    let loaded = args.compute.load(&found.dir, &device)?;
+    let model = Quantize::apply(args.quantize, loaded.model, args.compute.dtype)?;
     let spec = model.backbone.spec();
     tokenizer.check_vocabulary(spec.vocabulary)?;
 

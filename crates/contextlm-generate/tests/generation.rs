@@ -295,7 +295,7 @@ fn bytes_are_those_of_keys_and_values() {
 
 #[test]
 fn bytes_of_a_model_that_fits_no_memory_are_counted() {
-    let width = 1 << 28;
+    let width = 1 << 22;
     let backbone = BackboneConfig::Gpt2(Gpt2Config { n_embd: width, n_layer: 2, n_head: 2, ..Gpt2Config::default() });
     let context = ContextConfig { fusion: FusionKind::Concat, chunk_size: 3, ..ContextConfig::default() };
     let huge = ContextLmConfig { context: Some(context), ..ContextLmConfig::new(backbone) }.init(&cpu()).unwrap();
