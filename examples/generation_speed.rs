@@ -1,4 +1,4 @@
-//! How fast text is generated. `tools/gpu/speed.py` runs it on CUDA beside `transformers`.
+//! How fast text is generated. `tools/gpu/speed.py` runs it beside `transformers`; on a CPU, `contextlm bench generation` measures it.
 //!
 //! Every line of stdin asks for one measurement, answered by one line of JSON:
 //! - `generate MODEL PROMPT NEW`: greedy generation of NEW tokens behind a prompt of PROMPT tokens; MODEL is `plain`, the
@@ -74,7 +74,7 @@ fn run() -> Result<(), Box<dyn Error>> {
 
 fn generate(model: &ContextLm, prompt: usize, new: usize, device: &Device) -> Result<Value, Box<dyn Error>> {
     let vocabulary = model.backbone.spec().vocabulary;
-    // Any tokens would do; tools/gpu/peer.py gives its own.
+    // Any tokens would do; the peer gets the same.
     let prompt: Vec<u32> = (0..prompt).map(|i| (i * 7919 % vocabulary) as u32).collect();
     let no_text = |_: &[u32]| Ok(String::new());
     let options = GenerateOptions { max_new_tokens: new, ..GenerateOptions::default() };
