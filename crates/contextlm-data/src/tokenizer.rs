@@ -2,6 +2,7 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
@@ -35,6 +36,8 @@ pub struct Tokenizer {
     /// Of a tokenizer that cuts words as GPT-2 does.
     words: Option<WordRules>,
     cache: CacheId,
+    /// What [`save`](Self::save) writes: the file as it was read, where there is one.
+    json: Arc<Vec<u8>>,
     sha256: String,
 }
 
@@ -46,9 +49,8 @@ impl Tokenizer {
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, DataError> {
         let path = path.as_ref();
         let bytes = read(path)?;
-        let sha256 = hex_digest(&[&bytes]);
-        guard(|| tokenizers::Tokenizer::from_bytes(bytes))
-            .and_then(|inner| Self::new(inner, sha256))
+        guard(|| tokenizers::Tokenizer::from_bytes(&bytes))
+            .and_then(|inner| Self::new(inner, Some(bytes)))
             .map_err(|reason| DataError::TokenizerFile { path: path.into(), reason })
     }
 
@@ -79,9 +81,8 @@ impl Tokenizer {
             tokenizer.with_pre_tokenizer(Some(bytes)).with_post_processor(Some(bytes)).with_decoder(Some(bytes));
             Ok::<_, String>(tokenizer)
         };
-        let sha256 = hex_digest(&[&read(vocab)?, &read(merges)?]);
         guard(build)
-            .and_then(|inner| Self::new(inner, sha256))
+            .and_then(|inner| Self::new(inner, None))
             .map_err(|reason| DataError::TokenizerFile { path: vocab.into(), reason })
     }
 
@@ -98,11 +99,10 @@ impl Tokenizer {
         I::IntoIter: Send,
     {
         let inner = train(documents.into_iter(), vocab_size, END_OF_TEXT[0])?;
-        let text = inner.to_string(false).map_err(|error| failed(error.to_string()))?;
-        Self::new(inner, hex_digest(&[text.as_bytes()])).map_err(failed)
+        Self::new(inner, None).map_err(failed)
     }
 
-    fn new(mut inner: tokenizers::Tokenizer, sha256: String) -> Result<Self, String> {
+    fn new(mut inner: tokenizers::Tokenizer, file: Option<Vec<u8>>) -> Result<Self, String> {
         if let ModelWrapper::BPE(bpe) = inner.get_model()
             && bpe.dropout.is_some_and(|dropout| dropout > 0.0)
         {
@@ -115,11 +115,15 @@ impl Tokenizer {
         let largest = inner.get_vocab(true).into_values().max();
         let vocab_size = largest.map_or(0, |id| id as usize + 1);
         let words = WordRules::of(&inner);
-        let tokenizer = Self { inner, end_of_text: None, vocab_size, words, cache: CacheId::new(), sha256 };
-        Ok(match end_of_text {
-            Some(token) => tokenizer.mark_end_of_text(token),
-            None => tokenizer,
-        })
+        let (json, sha256) = Default::default();
+        let mut tokenizer = Self { inner, end_of_text: None, vocab_size, words, cache: CacheId::new(), json, sha256 };
+        if let Some(token) = end_of_text {
+            tokenizer = tokenizer.mark_end_of_text(token);
+        }
+        match file {
+            Some(file) => Ok(tokenizer.with_json(file)),
+            None => tokenizer.with_json_of_its_own(),
+        }
     }
 
     /// The same tokenizer with another end-of-text token, one of its vocabulary.
@@ -130,7 +134,10 @@ impl Tokenizer {
         if self.inner.token_to_id(token).is_none() {
             return Err(DataError::NoEndOfText { looked_for: token.to_owned() });
         }
-        Ok(self.mark_end_of_text(token))
+        if self.end_of_text == self.inner.token_to_id(token) {
+            return Ok(self);
+        }
+        self.mark_end_of_text(token).with_json_of_its_own().map_err(failed)
     }
 
     fn mark_end_of_text(mut self, token: &str) -> Self {
@@ -142,13 +149,23 @@ impl Tokenizer {
         self
     }
 
-    /// Writes the tokenizer as a `tokenizer.json`.
+    fn with_json(self, json: Vec<u8>) -> Self {
+        let sha256 = hex_digest(&json);
+        Self { json: Arc::new(json), sha256, ..self }
+    }
+
+    fn with_json_of_its_own(self) -> Result<Self, String> {
+        let json = self.inner.to_string(false).map_err(|error| error.to_string())?;
+        Ok(self.with_json(json.into_bytes()))
+    }
+
+    /// Writes the tokenizer as a `tokenizer.json`: the one that it was read from, byte by byte, where there is one.
     ///
     /// # Errors
     /// [`DataError::TokenizerFile`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), DataError> {
         let path: PathBuf = path.as_ref().into();
-        self.inner.save(&path, false).map_err(|error| DataError::TokenizerFile { path, reason: error.to_string() })
+        fs::write(&path, &*self.json).map_err(|error| DataError::TokenizerFile { path, reason: error.to_string() })
     }
 
     /// The ids of a text, without any special token.
@@ -244,8 +261,7 @@ impl Tokenizer {
         Ok(())
     }
 
-    /// SHA-256 of the file that it was read from, in hexadecimal: of `tokenizer.json`, or of `vocab.json` and `merges.txt` one
-    /// after the other; of a trained one, of what [`save`](Self::save) would write.
+    /// SHA-256 of what [`save`](Self::save) writes, in hexadecimal.
     pub fn sha256(&self) -> &str {
         &self.sha256
     }
@@ -284,10 +300,8 @@ fn read(path: &Path) -> Result<Vec<u8>, DataError> {
     Ok(bytes)
 }
 
-fn hex_digest(parts: &[&[u8]]) -> String {
-    let mut hasher = Sha256::new();
-    parts.iter().for_each(|part| hasher.update(part));
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+fn hex_digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn failed(reason: String) -> DataError {

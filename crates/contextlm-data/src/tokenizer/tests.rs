@@ -72,8 +72,30 @@ fn a_saved_tokenizer_is_the_same_one() {
     assert_eq!(loaded.vocab_size(), tokenizer.vocab_size());
     assert_eq!(loaded.end_of_text().unwrap(), tokenizer.end_of_text().unwrap());
     assert_eq!(loaded.encode(TEXT).unwrap(), tokenizer.encode(TEXT).unwrap());
+    assert_eq!(loaded.sha256(), tokenizer.sha256());
     let nowhere = tokenizer.save(folder.path().join("no/such/folder.json"));
     assert!(matches!(nowhere, Err(DataError::TokenizerFile { .. })));
+}
+
+/// Shards name their tokenizer by its digest, and so do they find the one of a model that was trained on them.
+#[test]
+fn a_file_is_saved_as_it_was_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let [path, copy] = ["tokenizer.json", "copy.json"].map(|name| folder.path().join(name));
+    trained().save(&path).unwrap();
+    // Laid out as nobody would write it.
+    let text = fs::read_to_string(&path).unwrap().replacen('{', "{\n\n\t", 1);
+    fs::write(&path, &text).unwrap();
+    let tokenizer = Tokenizer::from_file(&path).unwrap();
+    tokenizer.save(&copy).unwrap();
+    assert_eq!(fs::read_to_string(&copy).unwrap(), text);
+    assert_eq!(Tokenizer::from_file(&copy).unwrap().sha256(), tokenizer.sha256());
+
+    // Another end of text is part of it.
+    let other = tokenizer.clone().with_end_of_text("a").unwrap();
+    other.save(&copy).unwrap();
+    assert_ne!(other.sha256(), tokenizer.sha256());
+    assert_eq!(Tokenizer::from_file(&copy).unwrap().sha256(), other.sha256());
 }
 
 #[test]
