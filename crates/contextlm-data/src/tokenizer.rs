@@ -81,6 +81,7 @@ impl Tokenizer {
             tokenizer.with_pre_tokenizer(Some(bytes)).with_post_processor(Some(bytes)).with_decoder(Some(bytes));
             Ok::<_, String>(tokenizer)
         };
+        [vocab, merges].into_iter().try_for_each(check_file)?;
         guard(build)
             .and_then(|inner| Self::new(inner, None))
             .map_err(|reason| DataError::TokenizerFile { path: vocab.into(), reason })
@@ -285,8 +286,8 @@ impl Tokenizer {
     }
 }
 
-/// The bytes of a regular file; a pipe or a device could be read for ever.
-fn read(path: &Path) -> Result<Vec<u8>, DataError> {
+/// Refuses what could be read for ever, a pipe or a device, and what is no tokenizer by its size.
+fn check_file(path: &Path) -> Result<(), DataError> {
     let failed = |source| DataError::Io { path: path.into(), source };
     let found = fs::metadata(path).map_err(failed)?;
     if !found.is_file() {
@@ -295,8 +296,14 @@ fn read(path: &Path) -> Result<Vec<u8>, DataError> {
     if found.len() > MAX_FILE {
         return Err(failed(io::Error::other(format!("{} bytes, at most {MAX_FILE} are read", found.len()))));
     }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, DataError> {
+    check_file(path)?;
     let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes)).map_err(failed)?;
+    let read = File::open(path).and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes));
+    read.map_err(|source| DataError::Io { path: path.into(), source })?;
     Ok(bytes)
 }
 
