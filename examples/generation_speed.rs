@@ -1,4 +1,4 @@
-//! How fast text is generated. `tools/gpu/speed.py` runs it beside `transformers`; on a CPU, `contextlm bench generation` measures it.
+//! How fast text is generated. `tools/bench_generate.py` and, on CUDA, `tools/gpu/speed.py` run it beside `transformers`.
 //!
 //! Every line of stdin asks for one measurement, answered by one line of JSON:
 //! - `generate MODEL PROMPT NEW`: greedy generation of NEW tokens behind a prompt of PROMPT tokens; MODEL is `plain`, the
