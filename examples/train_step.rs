@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Parser;
+use contextlm_bench::{PeakMemory, anonymous_bytes};
 use contextlm_core::{AnyBackbone, Backbone, BackboneConfig, ContextLmConfig, Gpt2Config};
 use contextlm_data::Batches;
 use contextlm_examples::{Kernel, StepShape, time_kernels};
@@ -63,7 +64,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     let begun = Instant::now();
     let args = Args::parse();
     let StepShape { rows, length, .. } = args.shape;
-    let empty = contextlm_examples::anonymous_bytes();
+    let empty = anonymous_bytes().unwrap_or(0);
     let device = contextlm_device::device(&args.device)?.autodiff();
     let device = if args.gradient_checkpointing { device.gradient_checkpointing() } else { device };
     let config = config(&args)?;
@@ -82,7 +83,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     let mut memory = None;
     for step in 0..steps {
         if step == args.warmup {
-            memory = Some(contextlm_examples::PeakMemory::begin());
+            memory = Some(PeakMemory::begin());
         }
         let clock = Instant::now();
         loss = trainer.step(&batches.batch(step as u64)?)?.loss;
@@ -98,8 +99,8 @@ fn run() -> Result<(), Box<dyn Error>> {
     }
     // Memory above that of the program itself; 0 where the system does not tell.
     let above = |bytes: u64| bytes.saturating_sub(empty);
-    let peak = above(memory.map_or(0, contextlm_examples::PeakMemory::end));
-    let at_rest = above(contextlm_examples::anonymous_bytes());
+    let peak = above(memory.and_then(PeakMemory::end).unwrap_or(0));
+    let at_rest = above(anonymous_bytes().unwrap_or(0));
     // What the pools of a GPU hold has been in use at the peak.
     let on_device = device.memory_pool_usage().map(|usage| usage.bytes_reserved);
     let kernels = if args.kernels { kernels(&mut trainer, &batches)? } else { Vec::new() };

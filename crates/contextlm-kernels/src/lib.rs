@@ -46,6 +46,7 @@ struct ReadmeExamples;
 
 mod adamw;
 mod attention;
+mod cast;
 mod cross_entropy;
 mod device;
 #[cfg(feature = "flex")]

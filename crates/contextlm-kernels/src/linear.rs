@@ -8,7 +8,7 @@ mod flex;
 mod ops;
 
 #[cfg(feature = "flex")]
-pub(crate) use few_rows::tasks;
+pub(crate) use few_rows::in_runs_of_outputs;
 #[cfg(feature = "flex")]
 pub(crate) use flex::FEW;
 

@@ -11,6 +11,7 @@ use burn::backend::{Backend, TensorMetadata, backend_extension};
 use burn::tensor::{FloatDType, Shape, Tensor};
 
 use super::KeyRanges;
+use crate::cast::cast;
 
 /// [`attention`](super::attention()) on any backend.
 pub(super) fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, ranges: &KeyRanges, scale: f64) -> Tensor<3> {
@@ -128,10 +129,6 @@ fn backward<B: Backend>(
 fn scores<B: Backend>(q: FloatTensor<B>, k: FloatTensor<B>, bias: FloatTensor<B>, scale: f64) -> FloatTensor<B> {
     let products = cast::<B>(B::float_matmul(q, B::float_swap_dims(k, 2, 3)), FloatDType::F32);
     B::float_add(B::float_mul_scalar(products, scale.into()), bias)
-}
-
-fn cast<B: Backend>(x: FloatTensor<B>, dtype: FloatDType) -> FloatTensor<B> {
-    if FloatDType::from(x.dtype()) == dtype { x } else { B::float_cast(x, dtype) }
 }
 
 /// [B, S, G, Dh] as [B, H, S, Dh], every head as often as the query heads that share it.

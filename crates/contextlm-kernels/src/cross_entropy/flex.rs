@@ -14,18 +14,6 @@ use crate::flex::tensor::{FlexTensor, all_f32, contiguous, tensor, values};
 use crate::fused;
 
 impl LinearCrossEntropyOps for Flex {
-    fn linear_cross_entropy(
-        hidden: FlexTensor,
-        weight: FlexTensor,
-        targets: IntTensor<Self>,
-        scale: f64,
-        z_loss: f64,
-        slice_rows: usize,
-    ) -> (FlexTensor, FlexTensor) {
-        let (loss, nll, ..) = body(hidden, weight, targets, scale, z_loss, slice_rows, [false; 2]);
-        (loss, nll)
-    }
-
     fn linear_cross_entropy_with_gradients(
         hidden: FlexTensor,
         weight: FlexTensor,

@@ -5,6 +5,7 @@ use burn::backend::{Backend, TensorMetadata, backend_extension, get_or_init_devi
 use burn::tensor::{FloatDType, IndexingUpdateOp, Shape, Slice};
 
 use super::IGNORE_INDEX;
+use crate::cast::cast;
 
 /// The loss, its cross-entropy alone, and the gradients of hidden states and weight where they were asked for.
 pub(crate) type LossAndGradients<B> = (FloatTensor<B>, FloatTensor<B>, Option<FloatTensor<B>>, Option<FloatTensor<B>>);
@@ -28,7 +29,9 @@ pub(crate) trait LinearCrossEntropyOps: Backend {
         z_loss: f64,
         slice_rows: usize,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let (loss, nll, ..) = composed::<Self>(hidden, weight, targets, scale, z_loss, slice_rows, [false; 2]);
+        let none = [false; 2];
+        let (loss, nll, ..) =
+            Self::linear_cross_entropy_with_gradients(hidden, weight, targets, scale, z_loss, slice_rows, none);
         (loss, nll)
     }
 
@@ -62,19 +65,6 @@ pub(super) fn scaled<B: Backend>(gradient: FloatTensor<B>, upstream: FloatTensor
 /// A small vocabulary is made longer, see `padded`.
 #[cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu"))]
 impl LinearCrossEntropyOps for burn::backend::Cube {
-    fn linear_cross_entropy(
-        hidden: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        targets: IntTensor<Self>,
-        scale: f64,
-        z_loss: f64,
-        slice_rows: usize,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let (loss, nll, ..) =
-            super::padded::padded::<Self>(hidden, weight, targets, scale, z_loss, slice_rows, [false; 2]);
-        (loss, nll)
-    }
-
     fn linear_cross_entropy_with_gradients(
         hidden: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -127,8 +117,7 @@ pub(super) fn composed_with<B: Backend>(
     [want_hidden, want_weight]: [bool; 2],
 ) -> LossAndGradients<B> {
     let (device, products, dtype) = (hidden.device(), hidden.dtype().into(), FloatDType::F32);
-    let cast =
-        |x: FloatTensor<B>, to: FloatDType| if FloatDType::from(x.dtype()) == to { x } else { B::float_cast(x, to) };
+    let cast = cast::<B>;
     let [rows, width] = hidden.shape().dims();
     let [vocabulary, _] = weight.shape().dims();
 

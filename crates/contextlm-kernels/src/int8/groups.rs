@@ -3,7 +3,7 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::linear::tasks;
+use crate::linear::in_runs_of_outputs;
 
 /// Weights [outputs, inputs] without gaps. Groups of inputs side by side have a scale each, in the same order.
 #[derive(Clone, Copy)]
@@ -32,11 +32,8 @@ impl Weights<'_> {
 /// A task is a run of outputs with all their weights. Each sum is of one thread and in the order of the inputs, so that the
 /// result does not depend on the number of threads.
 pub(super) fn product(x: &[f32], weights: Weights, rows: usize) -> Vec<f32> {
-    let (arch, outputs) = (Arch::new(), weights.outputs());
-    let part = outputs.div_ceil(tasks(weights.values.len())).max(1);
-    let groups = weights.inputs / weights.group();
-    let run = |(task, products): (usize, &mut [f32])| {
-        let first = task * part;
+    let (arch, groups) = (Arch::new(), weights.inputs / weights.group());
+    in_runs_of_outputs(rows, weights.outputs(), weights.values.len(), |first, products| {
         let weights = Weights {
             values: &weights.values[first * weights.inputs..],
             scales: &weights.scales[first * groups..],
@@ -44,16 +41,7 @@ pub(super) fn product(x: &[f32], weights: Weights, rows: usize) -> Vec<f32> {
         };
         let group = weights.inputs / groups.max(1);
         arch.dispatch(Multiply { x, weights, group, products, rows });
-    };
-    let mut products = vec![0.0; rows * outputs]; // [outputs, rows]: a task's are side by side
-    match outputs <= part {
-        true => products.chunks_mut(part * rows).enumerate().for_each(run),
-        false => products.par_chunks_mut(part * rows).enumerate().for_each(run),
-    }
-    if rows == 1 {
-        return products;
-    }
-    (0..rows).flat_map(|row| products.iter().skip(row).step_by(rows)).copied().collect()
+    })
 }
 
 /// Products of x with some outputs' weights, [outputs, rows].

@@ -67,7 +67,7 @@ pub(super) fn product<E: Stored>(x: &[f32], weight: &[E], order: Order, rows: us
 }
 
 /// Number of tasks for that many weights; one if threads would cost more than they save.
-pub(crate) fn tasks(weights: usize) -> usize {
+fn tasks(weights: usize) -> usize {
     if weights <= TASK / TASKS { 1 } else { weights.div_ceil(TASK).next_multiple_of(TASKS) }
 }
 
@@ -156,11 +156,21 @@ fn add<S: Simd>(simd: S, sums: &mut [f32], factors: [f32; INPUTS], weights: [&[f
 /// A task is a run of outputs with all their weights, one piece of memory.
 fn by_outputs<E: Stored>(x: &[f32], weight: &[E], stride: usize, rows: usize, outputs: usize) -> Vec<f32> {
     let (arch, inputs) = (Arch::new(), x.len() / rows);
-    let part = outputs.div_ceil(tasks(inputs * outputs));
-    let run = |(task, products): (usize, &mut [f32])| {
-        let weight = &weight[task * part * stride..];
+    in_runs_of_outputs(rows, outputs, inputs * outputs, |first, products| {
+        let weight = &weight[first * stride..];
         arch.dispatch(MultiplyOutputs { x, weight, stride, products, rows });
-    };
+    })
+}
+
+/// [rows, outputs], made by tasks that each fill the products [outputs, rows] of a run of outputs, given its first one.
+pub(crate) fn in_runs_of_outputs(
+    rows: usize,
+    outputs: usize,
+    weights: usize,
+    fill: impl Fn(usize, &mut [f32]) + Sync,
+) -> Vec<f32> {
+    let part = outputs.div_ceil(tasks(weights)).max(1);
+    let run = |(task, products): (usize, &mut [f32])| fill(task * part, products);
     let mut products = vec![0.0; rows * outputs]; // [outputs, rows]: a task's are side by side
     match outputs <= part {
         true => products.chunks_mut(part * rows).enumerate().for_each(run),
