@@ -1,7 +1,7 @@
 //! The optimizer's step on LibTorch's CPU backend.
 
-use burn::backend::tensor::FloatTensor;
 use burn::backend::LibTorch;
+use burn::backend::tensor::FloatTensor;
 
 use super::AdamWStep;
 use super::ops::AdamWOps;
