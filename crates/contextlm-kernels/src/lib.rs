@@ -53,6 +53,8 @@ mod device;
 mod flex;
 mod fused;
 mod gelu;
+#[cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu"))]
+mod gpu;
 mod int8;
 #[cfg(feature = "libtorch")]
 mod libtorch;

@@ -5,6 +5,8 @@ mod backward;
 mod few_rows;
 #[cfg(feature = "flex")]
 mod flex;
+#[cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu"))]
+mod gpu;
 mod ops;
 
 #[cfg(feature = "flex")]

@@ -4,6 +4,8 @@
 //! probabilities again from queries, keys and one number a query.
 
 mod backward;
+#[cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu"))]
+mod gpu;
 
 use burn::backend::Dispatch;
 use burn::backend::tensor::FloatTensor;
@@ -70,9 +72,6 @@ pub(crate) trait MaskedAttentionOps: Backend {
 
 #[cfg(feature = "flex")]
 impl MaskedAttentionOps for burn::backend::Flex {}
-
-#[cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu"))]
-impl MaskedAttentionOps for burn::backend::Cube {}
 
 /// Products are in the type of q, the softmax is in f32. It is divided by its sum behind the second product, where there
 /// are Dh numbers a query and not S.

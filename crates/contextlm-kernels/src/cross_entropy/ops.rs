@@ -62,22 +62,6 @@ pub(super) fn scaled<B: Backend>(gradient: FloatTensor<B>, upstream: FloatTensor
     B::float_mul(gradient, upstream)
 }
 
-/// A small vocabulary is made longer, see `padded`.
-#[cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu"))]
-impl LinearCrossEntropyOps for burn::backend::Cube {
-    fn linear_cross_entropy_with_gradients(
-        hidden: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        targets: IntTensor<Self>,
-        scale: f64,
-        z_loss: f64,
-        slice_rows: usize,
-        wanted: [bool; 2],
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, Option<FloatTensor<Self>>, Option<FloatTensor<Self>>) {
-        super::padded::padded::<Self>(hidden, weight, targets, scale, z_loss, slice_rows, wanted)
-    }
-}
-
 #[cfg(feature = "libtorch")]
 impl LinearCrossEntropyOps for burn::backend::LibTorch {}
 

@@ -23,6 +23,40 @@ pub(crate) trait LinearMapOps: Backend {
     fn biased_map(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
         <Self as ModuleOps<Self>>::linear(x, weight, Some(bias))
     }
+
+    /// x W where gradients are wanted.
+    #[allow(unused_variables)]
+    fn map_to_train(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        <Self as ModuleOps<Self>>::linear(x, weight, None)
+    }
+
+    /// x W + b where gradients are wanted.
+    #[allow(unused_variables)]
+    fn biased_map_to_train(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        <Self as ModuleOps<Self>>::linear(x, weight, Some(bias))
+    }
+
+    /// The gradient of x.
+    #[allow(unused_variables)]
+    fn input_gradient(weight: FloatTensor<Self>, upstream: FloatTensor<Self>) -> FloatTensor<Self> {
+        <Self as ModuleOps<Self>>::linear_x_backward(weight, upstream)
+    }
+
+    /// The gradient of W.
+    #[allow(unused_variables)]
+    fn weight_gradient(x: FloatTensor<Self>, upstream: FloatTensor<Self>) -> FloatTensor<Self> {
+        <Self as ModuleOps<Self>>::linear_weight_backward(x, upstream)
+    }
+
+    /// The gradient of b.
+    #[allow(unused_variables)]
+    fn bias_gradient(upstream: FloatTensor<Self>) -> FloatTensor<Self> {
+        <Self as ModuleOps<Self>>::linear_bias_backward(upstream)
+    }
 }
 
 #[cfg(feature = "flex")]
@@ -44,6 +78,3 @@ impl LinearMapOps for burn::backend::Flex {
 
 #[cfg(feature = "libtorch")]
 impl LinearMapOps for burn::backend::LibTorch {}
-
-#[cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu"))]
-impl LinearMapOps for burn::backend::Cube {}

@@ -1,0 +1,11 @@
+//! What GPUs (CubeCL's backends) are given instead of burn's own operations: matrix products that are chosen and not tuned,
+//! and rows of scores and of logits that are read once instead of once for every operation on them.
+
+mod loss;
+mod ops;
+mod product;
+mod rows;
+mod softmax;
+
+pub(crate) use ops::GpuOps;
+pub(crate) use rows::has_row_kernels;

@@ -1,0 +1,121 @@
+//! The extension trait of the GPU's operations. They stand on `CubeBackend`; `Fusion` takes them into its queue as they are.
+
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Backend, backend_extension};
+use burn::tensor::{DType, Shape};
+use burn_cubecl::CubeBackend;
+
+use super::{loss, product, softmax};
+
+#[backend_extension(Cube, Fusion: cfg(feature = "fusion"))]
+pub(crate) trait GpuOps: Backend {
+    /// x y for [..., M, K] and [..., K, N] of equal leading dimensions.
+    #[fusion(dtype = x, shape = with_last(x, y))]
+    fn gpu_product(x: FloatTensor<Self>, y: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// x W for [..., K] and [K, N].
+    #[fusion(dtype = x, shape = with_last(x, weight))]
+    fn gpu_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// softmax(scores scale + bias) over the last dimension of scores [B, H, T, S], and the logarithm of every softmax's sum,
+    /// [B, H, T, 1], f32; bias [B or 1, 1, T, S], f32.
+    #[fusion(meta = |scores, _, _| (scores.clone(), numbers_of_rows(scores)))]
+    fn gpu_softmax(
+        scores: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        scale: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    /// The same probabilities p, made from `sums`, and the gradient of the products that `scores` are:
+    /// p (for_p - along) scale, with `along` [B, H, T, 1], f32.
+    #[fusion(meta = |scores, _, _, _, _, _| (scores.clone(), scores.clone()))]
+    fn gpu_softmax_backward(
+        scores: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        sums: FloatTensor<Self>,
+        along: FloatTensor<Self>,
+        for_p: FloatTensor<Self>,
+        scale: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    /// Of logits [N, V] whose first `vocabulary` columns count: negative log-likelihoods and squares of the log-normalisers,
+    /// [N, 1] each, f32, 0 where the target [N, 1] is ignored.
+    #[fusion(meta = |logits, _, _| (numbers_of_rows(logits), numbers_of_rows(logits)))]
+    fn gpu_losses(
+        logits: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        vocabulary: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    /// The same, and the gradient of their sum, the squares times `z_loss`, for the logits, [N, V], in their type.
+    #[fusion(meta = |logits, _, _, _| (numbers_of_rows(logits), numbers_of_rows(logits), logits.clone()))]
+    fn gpu_losses_with_gradient(
+        logits: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        vocabulary: usize,
+        z_loss: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+}
+
+impl GpuOps for CubeBackend {
+    fn gpu_product(x: FloatTensor<Self>, y: FloatTensor<Self>) -> FloatTensor<Self> {
+        product::product(x, y)
+    }
+
+    fn gpu_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        product::linear(x, weight)
+    }
+
+    fn gpu_softmax(
+        scores: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        scale: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        softmax::forward(scores, bias, scale as f32)
+    }
+
+    fn gpu_softmax_backward(
+        scores: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        sums: FloatTensor<Self>,
+        along: FloatTensor<Self>,
+        for_p: FloatTensor<Self>,
+        scale: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        softmax::backward(scores, bias, sums, along, for_p, scale as f32)
+    }
+
+    fn gpu_losses(
+        logits: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        vocabulary: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let (losses, squares, _) = loss::losses(logits, targets, vocabulary, 0.0, false);
+        (losses, squares)
+    }
+
+    fn gpu_losses_with_gradient(
+        logits: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        vocabulary: usize,
+        z_loss: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        loss::losses(logits, targets, vocabulary, z_loss as f32, true)
+    }
+}
+
+/// The shape of x with the last dimension of y.
+fn with_last(x: &Shape, y: &Shape) -> Shape {
+    let mut shape = x.clone();
+    let last = shape.num_dims() - 1;
+    shape[last] = y[y.num_dims() - 1];
+    shape
+}
+
+/// One number of f32 a row.
+fn numbers_of_rows(rows: &burn::backend::fusion::custom::TensorSpec) -> burn::backend::fusion::custom::TensorSpec {
+    let mut shape = rows.shape.clone();
+    let last = shape.num_dims() - 1;
+    shape[last] = 1;
+    burn::backend::fusion::custom::TensorSpec::new(shape, DType::F32)
+}

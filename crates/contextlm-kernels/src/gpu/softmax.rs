@@ -1,0 +1,208 @@
+//! Softmax of attention scores and its gradient, a cube for every row of scores.
+
+use burn::backend::TensorMetadata;
+use burn::tensor::DType;
+use burn_cubecl::cubecl;
+use burn_cubecl::cubecl::prelude::*;
+use burn_cubecl::tensor::CubeTensor;
+
+use super::product::elem;
+use super::rows::{Rows, a_cube_a_row, larger, new_like, of_all_units, planes_of, vector_size};
+
+/// Planes of a cube: a row is often of a thousand scores.
+const PLANES: u32 = 4;
+
+/// Below every score, and its exp is 0 beside that of any.
+const LOWEST: f32 = -3.0e38;
+
+#[cube(launch_unchecked)]
+fn softmax_kernel<E: Float, N: Size>(
+    scores: &Tensor<Vector<E, N>>,
+    bias: &Tensor<Vector<f32, N>>,
+    out: &mut Tensor<Vector<E, N>>,
+    sums: &mut Tensor<f32>,
+    scale: f32,
+    rows: usize,
+    vectors: usize,
+    scores_stride: usize,
+    out_stride: usize,
+    bias_stride: usize,
+    queries: usize,
+    rows_of_bias: usize,
+    #[comptime] planes: u32,
+    #[define(E)] _dtype: ElemType,
+) {
+    let row = CUBE_POS as usize;
+    if row >= rows {
+        terminate!();
+    }
+    let bias_row = (row / rows_of_bias) * queries + row % queries;
+    let from = row * scores_stride;
+    let bias_from = bias_row * bias_stride;
+    let factor = Vector::<f32, N>::new(scale);
+    let mut max = f32::new(LOWEST);
+    let mut sum = 0.0f32;
+    let mut at = UNIT_POS as usize;
+    while at < vectors {
+        let x = Vector::<f32, N>::cast_from(scores[from + at]) * factor + bias[bias_from + at];
+        let mut of_vector = max;
+        #[unroll]
+        for i in 0..x.vector_size() {
+            of_vector = larger(of_vector, x.extract(i));
+        }
+        sum *= f32::exp(max - of_vector);
+        max = of_vector;
+        #[unroll]
+        for i in 0..x.vector_size() {
+            sum += f32::exp(x.extract(i) - max);
+        }
+        at += CUBE_DIM as usize;
+    }
+    let (max, sum) = of_all_units(max, sum, planes);
+    let log_sum = max + f32::ln(sum);
+    if UNIT_POS == 0 {
+        sums[row] = log_sum;
+    }
+    let log_sum = Vector::<f32, N>::new(log_sum);
+    let to = row * out_stride;
+    let mut at = UNIT_POS as usize;
+    while at < vectors {
+        let x = Vector::<f32, N>::cast_from(scores[from + at]) * factor + bias[bias_from + at];
+        out[to + at] = Vector::cast_from((x - log_sum).exp());
+        at += CUBE_DIM as usize;
+    }
+}
+
+#[cube(launch_unchecked)]
+fn softmax_backward_kernel<E: Float, N: Size>(
+    scores: &Tensor<Vector<E, N>>,
+    bias: &Tensor<Vector<f32, N>>,
+    sums: &Tensor<f32>,
+    along: &Tensor<f32>,
+    for_p: &Tensor<Vector<E, N>>,
+    out: &mut Tensor<Vector<E, N>>,
+    for_scores: &mut Tensor<Vector<E, N>>,
+    scale: f32,
+    rows: usize,
+    vectors: usize,
+    scores_stride: usize,
+    for_p_stride: usize,
+    bias_stride: usize,
+    out_stride: usize,
+    queries: usize,
+    rows_of_bias: usize,
+    #[define(E)] _dtype: ElemType,
+) {
+    let row = CUBE_POS as usize;
+    if row >= rows {
+        terminate!();
+    }
+    let bias_row = (row / rows_of_bias) * queries + row % queries;
+    let factor = Vector::<f32, N>::new(scale);
+    let log_sum = Vector::<f32, N>::new(sums[row]);
+    let along = Vector::<f32, N>::new(along[row]);
+    let mut at = UNIT_POS as usize;
+    while at < vectors {
+        let x =
+            Vector::<f32, N>::cast_from(scores[row * scores_stride + at]) * factor + bias[bias_row * bias_stride + at];
+        let p = (x - log_sum).exp();
+        let g = Vector::<f32, N>::cast_from(for_p[row * for_p_stride + at]) - along;
+        out[row * out_stride + at] = Vector::cast_from(p);
+        for_scores[row * out_stride + at] = Vector::cast_from(p * g * factor);
+        at += CUBE_DIM as usize;
+    }
+}
+
+/// [`gpu_softmax`](super::GpuOps::gpu_softmax).
+pub(super) fn forward(scores: CubeTensor, bias: CubeTensor, scale: f32) -> (CubeTensor, CubeTensor) {
+    let shape = scores.shape();
+    let [_, heads, queries, _] = shape.dims();
+    let dtype = scores.dtype;
+    let (scores, bias) = (Rows::of(scores), Rows::of(bias));
+    let out = Rows::of(new_like(&scores.tensor, shape.clone(), dtype));
+    let mut of_rows = shape;
+    of_rows[3] = 1;
+    let sums = new_like(&scores.tensor, of_rows, DType::F32);
+    let n = vector_size(dtype.size(), &[scores.width, scores.stride, bias.stride]);
+    let client = sums.client.clone();
+    let (result, sums_result) = (out.tensor.clone(), sums.clone());
+    // Every index is below the rows and the width of tensors of one shape, which the caller has checked.
+    #[allow(unsafe_code)]
+    unsafe {
+        softmax_kernel::launch_unchecked(
+            &client,
+            a_cube_a_row(scores.rows),
+            planes_of(&client, PLANES),
+            n,
+            scores.tensor.into_tensor_arg(),
+            bias.tensor.into_tensor_arg(),
+            out.tensor.into_tensor_arg(),
+            sums.into_tensor_arg(),
+            scale,
+            scores.rows,
+            scores.width / n,
+            scores.stride / n,
+            out.stride / n,
+            bias.stride / n,
+            queries,
+            rows_of_bias(bias.rows, queries, heads, scores.rows),
+            PLANES,
+            elem(dtype),
+        );
+    }
+    (result, sums_result)
+}
+
+/// [`gpu_softmax_backward`](super::GpuOps::gpu_softmax_backward).
+pub(super) fn backward(
+    scores: CubeTensor,
+    bias: CubeTensor,
+    sums: CubeTensor,
+    along: CubeTensor,
+    for_p: CubeTensor,
+    scale: f32,
+) -> (CubeTensor, CubeTensor) {
+    let shape = scores.shape();
+    let [_, heads, queries, _] = shape.dims();
+    let dtype = scores.dtype;
+    let (scores, bias, for_p) = (Rows::of(scores), Rows::of(bias), Rows::of(for_p));
+    let [sums, along] = [sums, along].map(burn_cubecl::kernel::into_contiguous);
+    let out = Rows::of(new_like(&scores.tensor, shape.clone(), dtype));
+    let for_scores = new_like(&scores.tensor, shape, dtype);
+    let n = vector_size(dtype.size(), &[scores.width, scores.stride, bias.stride, for_p.stride]);
+    let client = sums.client.clone();
+    let results = (out.tensor.clone(), for_scores.clone());
+    // As above.
+    #[allow(unsafe_code)]
+    unsafe {
+        softmax_backward_kernel::launch_unchecked(
+            &client,
+            a_cube_a_row(scores.rows),
+            planes_of(&client, PLANES),
+            n,
+            scores.tensor.into_tensor_arg(),
+            bias.tensor.into_tensor_arg(),
+            sums.into_tensor_arg(),
+            along.into_tensor_arg(),
+            for_p.tensor.into_tensor_arg(),
+            out.tensor.into_tensor_arg(),
+            for_scores.into_tensor_arg(),
+            scale,
+            scores.rows,
+            scores.width / n,
+            scores.stride / n,
+            for_p.stride / n,
+            bias.stride / n,
+            out.stride / n,
+            queries,
+            rows_of_bias(bias.rows, queries, heads, scores.rows),
+            elem(dtype),
+        );
+    }
+    results
+}
+
+/// Rows of scores that share the rows of one bias: those of a batch row, or all.
+fn rows_of_bias(bias_rows: usize, queries: usize, heads: usize, rows: usize) -> usize {
+    if bias_rows == queries { rows.max(1) } else { heads * queries }
+}

@@ -1,0 +1,48 @@
+//! Linear maps on GPUs, by the products chosen there.
+
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Cube, TensorMetadata};
+use burn::tensor::Shape;
+
+use super::ops::LinearMapOps;
+use crate::gpu::GpuOps;
+
+impl LinearMapOps for Cube {
+    fn linear_map(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::gpu_linear(x, weight)
+    }
+
+    fn biased_map(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        let product = Self::gpu_linear(x, weight);
+        let mut beside = Shape::from(vec![1; product.shape().num_dims()]);
+        let last = beside.num_dims() - 1;
+        beside[last] = bias.shape().num_elements();
+        Self::float_add(product, Self::float_reshape(bias, beside))
+    }
+
+    fn map_to_train(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::linear_map(x, weight)
+    }
+
+    fn biased_map_to_train(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        Self::biased_map(x, weight, bias)
+    }
+
+    fn input_gradient(weight: FloatTensor<Self>, upstream: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::gpu_linear(upstream, Self::float_transpose(weight))
+    }
+
+    fn weight_gradient(x: FloatTensor<Self>, upstream: FloatTensor<Self>) -> FloatTensor<Self> {
+        let [x, upstream] = [x, upstream].map(|tensor| {
+            let shape = tensor.shape();
+            let width = shape[shape.num_dims() - 1];
+            Self::float_reshape(tensor, Shape::new([shape.num_elements() / width.max(1), width]))
+        });
+        Self::gpu_product(Self::float_transpose(x), upstream)
+    }
+}
