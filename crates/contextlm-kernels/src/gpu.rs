@@ -2,6 +2,7 @@
 //! and rows of scores and of logits that are read once instead of once for every operation on them.
 
 mod loss;
+mod norm;
 mod ops;
 mod product;
 mod rows;

@@ -5,7 +5,7 @@ use burn::backend::{Backend, backend_extension};
 use burn::tensor::{DType, Shape};
 use burn_cubecl::CubeBackend;
 
-use super::{loss, product, softmax};
+use super::{loss, norm, product, softmax};
 
 #[backend_extension(Cube, Fusion: cfg(feature = "fusion"))]
 pub(crate) trait GpuOps: Backend {
@@ -55,9 +55,50 @@ pub(crate) trait GpuOps: Backend {
         vocabulary: usize,
         z_loss: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// (x - mean) / sqrt(variance + eps) weight + bias of every row, f32; not `centred`, without mean and bias.
+    #[fusion(dtype = x, shape = x)]
+    fn gpu_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        eps: f64,
+        centred: bool,
+    ) -> FloatTensor<Self>;
+
+    /// The gradient of x, and parts of those of weight and bias, [parts, D], to be added up.
+    #[fusion(meta = |x, _, _, _, _| (x.clone(), of_parts(x), of_parts(x)))]
+    #[allow(clippy::type_complexity)]
+    fn gpu_norm_backward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        upstream: FloatTensor<Self>,
+        eps: f64,
+        centred: bool,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 }
 
 impl GpuOps for CubeBackend {
+    fn gpu_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        eps: f64,
+        centred: bool,
+    ) -> FloatTensor<Self> {
+        norm::forward(x, weight, bias, eps as f32, centred)
+    }
+
+    fn gpu_norm_backward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        upstream: FloatTensor<Self>,
+        eps: f64,
+        centred: bool,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        norm::backward(x, weight, upstream, eps as f32, centred)
+    }
+
     fn gpu_product(x: FloatTensor<Self>, y: FloatTensor<Self>) -> FloatTensor<Self> {
         product::product(x, y)
     }
@@ -118,4 +159,11 @@ fn numbers_of_rows(rows: &burn::backend::fusion::custom::TensorSpec) -> burn::ba
     let last = shape.num_dims() - 1;
     shape[last] = 1;
     burn::backend::fusion::custom::TensorSpec::new(shape, DType::F32)
+}
+
+/// The sums of runs of rows.
+fn of_parts(x: &burn::backend::fusion::custom::TensorSpec) -> burn::backend::fusion::custom::TensorSpec {
+    let width = x.shape[x.shape.num_dims() - 1];
+    let parts = norm::parts(x.shape.num_elements() / width.max(1));
+    burn::backend::fusion::custom::TensorSpec::new(Shape::new([parts, width]), DType::F32)
 }

@@ -11,7 +11,11 @@ use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 
 /// Whether a device has what the kernels need: planes (warps, subgroups) of one size that add up among themselves.
-pub(crate) fn has_row_kernels(device: &CubeDevice) -> bool {
+pub(crate) fn has_row_kernels(device: &CubeDevice, what: &str) -> bool {
+    // TRIAL: off by name.
+    if std::env::var("CONTEXTLM_GPU_OFF").is_ok_and(|off| off.split(',').any(|name| name == what)) {
+        return false;
+    }
     let client = device.client();
     let (hardware, features) = (&client.properties().hardware, &client.properties().features);
     let one_size = hardware.plane_size_min == hardware.plane_size_max && hardware.plane_size_max > 1;
