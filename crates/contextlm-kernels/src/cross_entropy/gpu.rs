@@ -23,7 +23,7 @@ impl LinearCrossEntropyOps for Cube {
         slice_rows: usize,
         wanted: [bool; 2],
     ) -> (FloatTensor<Self>, FloatTensor<Self>, Option<FloatTensor<Self>>, Option<FloatTensor<Self>>) {
-        if has_row_kernels(&hidden.device(), "loss") {
+        if has_row_kernels("loss") {
             by_rows(hidden, weight, targets, scale, z_loss, slice_rows, wanted)
         } else {
             padded::<Self>(hidden, weight, targets, scale, z_loss, slice_rows, wanted)

@@ -8,7 +8,7 @@ use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 
 use super::product::elem;
-use super::rows::{Rows, a_cube_a_row, larger, new_like, of_all_units, planes_of, vector_size};
+use super::rows::{Rows, Units, a_cube_a_row, larger, new_like, of_all_units, vector_size};
 
 /// Planes of a cube: a row is often of fifty thousand logits.
 const PLANES: u32 = 16;
@@ -28,7 +28,8 @@ fn loss_kernel<E: Float, I: Int, N: Size>(
     vectors: usize,
     stride: usize,
     gradient_stride: usize,
-    #[comptime] planes: u32,
+    #[comptime] slots: u32,
+    #[comptime] by_planes: bool,
     #[comptime] wanted: bool,
     #[define(E, I)] _dtypes: [ElemType; 2],
 ) {
@@ -57,7 +58,7 @@ fn loss_kernel<E: Float, I: Int, N: Size>(
         }
         at += CUBE_DIM as usize;
     }
-    let (max, sum) = of_all_units(max, sum, planes);
+    let (max, sum) = of_all_units(max, sum, slots, by_planes);
     let log_sum = max + f32::ln(sum);
     let target = i32::cast_from(targets[row]);
     let counts = target >= 0;
@@ -106,6 +107,7 @@ pub(super) fn losses(
     let gradient = new_like(&logits.tensor, if wanted { shape } else { Shape::new([1, 8]) }, dtype);
     let n = vector_size(dtype.size(), &[logits.width, logits.stride]);
     let client = losses.client.clone();
+    let units = Units::of(&client, PLANES);
     let results = (losses.clone(), squares.clone(), gradient.clone());
     let dtypes = [elem(dtype), elem(targets.dtype)];
     // Every index is below the rows and the width; a target that is neither ignored nor below the width is the caller's fault,
@@ -115,7 +117,7 @@ pub(super) fn losses(
         loss_kernel::launch_unchecked(
             &client,
             a_cube_a_row(logits.rows),
-            planes_of(&client, PLANES),
+            units.dim,
             n,
             logits.tensor.into_tensor_arg(),
             targets.into_tensor_arg(),
@@ -128,7 +130,8 @@ pub(super) fn losses(
             logits.width / n,
             logits.stride / n,
             logits.width / n,
-            PLANES,
+            units.slots,
+            units.by_planes,
             wanted,
             dtypes,
         );

@@ -7,7 +7,7 @@ use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 
-use super::rows::{a_cube_a_row, new_like, planes_of, vector_size};
+use super::rows::{Units, a_cube_a_row, new_like, sum_of_units, vector_size};
 
 /// Planes of the backward pass, at most; each has sums of its own for the gradients of weight and bias.
 pub(super) const PARTS: usize = 2048;
@@ -22,6 +22,8 @@ fn norm_kernel<N: Size>(
     rows: usize,
     vectors: usize,
     #[comptime] centred: bool,
+    #[comptime] slots: u32,
+    #[comptime] by_planes: bool,
 ) {
     let row = CUBE_POS as usize;
     if row >= rows {
@@ -37,7 +39,7 @@ fn norm_kernel<N: Size>(
             sum += x[from + at];
             at += CUBE_DIM as usize;
         }
-        mean = plane_sum(sum.vector_sum()) / width;
+        mean = sum_of_units(sum.vector_sum(), slots, by_planes) / width;
     }
     let centre = Vector::<f32, N>::new(mean);
     let mut squares = Vector::<f32, N>::new(0.0f32);
@@ -47,7 +49,7 @@ fn norm_kernel<N: Size>(
         squares += d * d;
         at += CUBE_DIM as usize;
     }
-    let variance = plane_sum(squares.vector_sum()) / width;
+    let variance = sum_of_units(squares.vector_sum(), slots, by_planes) / width;
     let scale = Vector::<f32, N>::new(1.0f32 / f32::sqrt(variance + eps));
     let mut at = UNIT_POS as usize;
     while at < vectors {
@@ -75,6 +77,8 @@ fn norm_backward_kernel<N: Size>(
     vectors: usize,
     #[comptime] of_unit: usize,
     #[comptime] centred: bool,
+    #[comptime] slots: u32,
+    #[comptime] by_planes: bool,
 ) {
     let part = CUBE_POS as usize;
     let zero = Vector::<f32, N>::new(0.0f32);
@@ -103,7 +107,7 @@ fn norm_backward_kernel<N: Size>(
                     sum += x[from + at];
                 }
             }
-            mean = plane_sum(sum.vector_sum()) / width;
+            mean = sum_of_units(sum.vector_sum(), slots, by_planes) / width;
         }
         let centre = Vector::<f32, N>::new(mean);
         let mut squares = zero;
@@ -120,12 +124,12 @@ fn norm_backward_kernel<N: Size>(
                 gd_sum += g * d;
             }
         }
-        let variance = plane_sum(squares.vector_sum()) / width;
+        let variance = sum_of_units(squares.vector_sum(), slots, by_planes) / width;
         let scale = 1.0f32 / f32::sqrt(variance + eps);
-        let along = plane_sum(gd_sum.vector_sum()) * scale / width;
+        let along = sum_of_units(gd_sum.vector_sum(), slots, by_planes) * scale / width;
         let mut g_mean = 0.0f32;
         if centred {
-            g_mean = plane_sum(g_sum.vector_sum()) / width;
+            g_mean = sum_of_units(g_sum.vector_sum(), slots, by_planes) / width;
         }
         let scale = Vector::<f32, N>::new(scale);
         let along = Vector::<f32, N>::new(along);
@@ -166,13 +170,14 @@ pub(super) fn forward(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, eps: 
     let n = vector_size(4, &[width]);
     let out = new_like(&x, shape, DType::F32);
     let (client, result) = (out.client.clone(), out.clone());
+    let units = Units::of(&client, 1);
     // Every index is below the rows and the width of x.
     #[allow(unsafe_code)]
     unsafe {
         norm_kernel::launch_unchecked(
             &client,
             a_cube_a_row(rows),
-            planes_of(&client, 1),
+            units.dim,
             n,
             x.into_tensor_arg(),
             weight.into_tensor_arg(),
@@ -182,6 +187,8 @@ pub(super) fn forward(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, eps: 
             rows,
             width / n,
             centred,
+            units.slots,
+            units.by_planes,
         );
     }
     result
@@ -206,14 +213,14 @@ pub(super) fn backward(
     let for_bias = new_like(&x, Shape::new([parts, width]), DType::F32);
     let client = for_x.client.clone();
     let results = (for_x.clone(), for_weight.clone(), for_bias.clone());
-    let units = client.properties().hardware.plane_size_max as usize;
+    let units = Units::of(&client, 1);
     // As above; a part's sums are its own.
     #[allow(unsafe_code)]
     unsafe {
         norm_backward_kernel::launch_unchecked(
             &client,
             CubeCount::Static(parts as u32, 1, 1),
-            planes_of(&client, 1),
+            units.dim,
             n,
             x.into_tensor_arg(),
             weight.into_tensor_arg(),
@@ -225,8 +232,10 @@ pub(super) fn backward(
             rows,
             rows.div_ceil(parts),
             width / n,
-            (width / n).div_ceil(units),
+            (width / n).div_ceil(units.dim.num_elems() as usize),
             centred,
+            units.slots,
+            units.by_planes,
         );
     }
     results

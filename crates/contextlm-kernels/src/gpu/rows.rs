@@ -2,7 +2,6 @@
 
 use burn::backend::TensorMetadata;
 use burn::tensor::Shape;
-use burn_cubecl::CubeDevice;
 use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::client::Client;
 use burn_cubecl::cubecl::features::Plane;
@@ -10,16 +9,35 @@ use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 
-/// Whether a device has what the kernels need: planes (warps, subgroups) of one size that add up among themselves.
-pub(crate) fn has_row_kernels(device: &CubeDevice, what: &str) -> bool {
+/// Whether the kernels over rows are used: on every device.
+pub(crate) fn has_row_kernels(what: &str) -> bool {
     // TRIAL: off by name.
-    if std::env::var("CONTEXTLM_GPU_OFF").is_ok_and(|off| off.split(',').any(|name| name == what)) {
-        return false;
+    !std::env::var("CONTEXTLM_GPU_OFF").is_ok_and(|off| off.split(',').any(|name| name == what))
+}
+
+/// Units of a cube without planes.
+const UNITS: u32 = 32;
+
+/// How the units of a cube add up.
+pub(super) struct Units {
+    pub(super) dim: CubeDim,
+    /// Numbers that meet in shared memory: of planes, or of all units.
+    pub(super) slots: u32,
+    /// Whether planes (warps, subgroups) add up among themselves first. Without it, as on software devices, cubes are small.
+    pub(super) by_planes: bool,
+}
+
+impl Units {
+    /// So many planes where the device has planes of one size.
+    pub(super) fn of(client: &Client, planes: u32) -> Self {
+        let (hardware, features) = (&client.properties().hardware, &client.properties().features);
+        let size = hardware.plane_size_max;
+        let one_size = hardware.plane_size_min == size && size > 1;
+        match one_size && features.plane.contains(Plane::Ops) {
+            true => Self { dim: CubeDim::new_1d(size * planes), slots: planes, by_planes: true },
+            false => Self { dim: CubeDim::new_1d(UNITS), slots: UNITS, by_planes: false },
+        }
     }
-    let client = device.client();
-    let (hardware, features) = (&client.properties().hardware, &client.properties().features);
-    let one_size = hardware.plane_size_min == hardware.plane_size_max && hardware.plane_size_max > 1;
-    one_size && features.plane.contains(Plane::Ops)
 }
 
 /// A tensor seen as rows, each without gaps: how many, how long, and from one to the next, in elements.
@@ -88,11 +106,6 @@ pub(super) fn a_cube_a_row(rows: usize) -> CubeCount {
     CubeCount::Static(rows.div_ceil(y) as u32, y as u32, 1)
 }
 
-/// Units of a cube: `planes` planes.
-pub(super) fn planes_of(client: &Client, planes: u32) -> CubeDim {
-    CubeDim::new_1d(client.properties().hardware.plane_size_max * planes)
-}
-
 /// The larger of two numbers.
 #[cube]
 pub(super) fn larger(a: f32, b: f32) -> f32 {
@@ -101,25 +114,50 @@ pub(super) fn larger(a: f32, b: f32) -> f32 {
 
 /// The largest of all units' numbers and the sum of all units' sums, each sum being of exps below that unit's number.
 #[cube]
-pub(super) fn of_all_units(max: f32, sum: f32, #[comptime] planes: u32) -> (f32, f32) {
-    let plane_max = plane_max(max);
-    let plane_sum = plane_sum(sum * f32::exp(max - plane_max));
-    let mut maxima = Shared::<[f32]>::new_slice(planes as usize);
-    let mut sums = Shared::<[f32]>::new_slice(planes as usize);
-    if UNIT_POS_PLANE == 0 {
-        maxima[(UNIT_POS / PLANE_DIM) as usize] = plane_max;
-        sums[(UNIT_POS / PLANE_DIM) as usize] = plane_sum;
+pub(super) fn of_all_units(max: f32, sum: f32, #[comptime] slots: u32, #[comptime] by_planes: bool) -> (f32, f32) {
+    let mut maxima = Shared::<[f32]>::new_slice(slots as usize);
+    let mut sums = Shared::<[f32]>::new_slice(slots as usize);
+    if by_planes {
+        let of_plane = plane_max(max);
+        let sum = plane_sum(sum * f32::exp(max - of_plane));
+        if UNIT_POS_PLANE == 0 {
+            maxima[(UNIT_POS / PLANE_DIM) as usize] = of_plane;
+            sums[(UNIT_POS / PLANE_DIM) as usize] = sum;
+        }
+    } else {
+        maxima[UNIT_POS as usize] = max;
+        sums[UNIT_POS as usize] = sum;
     }
     sync_cube();
     let mut all_max = maxima[0];
     #[unroll]
-    for plane in 1..planes as usize {
-        all_max = larger(all_max, maxima[plane]);
+    for slot in 1..slots as usize {
+        all_max = larger(all_max, maxima[slot]);
     }
     let mut all_sum = 0.0f32;
     #[unroll]
-    for plane in 0..planes as usize {
-        all_sum += sums[plane] * f32::exp(maxima[plane] - all_max);
+    for slot in 0..slots as usize {
+        all_sum += sums[slot] * f32::exp(maxima[slot] - all_max);
     }
     (all_max, all_sum)
+}
+
+/// The sum of the numbers of all units of a cube, which is one plane where there are planes.
+#[cube]
+pub(super) fn sum_of_units(value: f32, #[comptime] slots: u32, #[comptime] by_planes: bool) -> f32 {
+    let mut sum = 0.0f32;
+    if by_planes {
+        sum = plane_sum(value);
+    } else {
+        let mut values = Shared::<[f32]>::new_slice(slots as usize);
+        // Nobody still reads what was there before.
+        sync_cube();
+        values[UNIT_POS as usize] = value;
+        sync_cube();
+        #[unroll]
+        for slot in 0..slots as usize {
+            sum += values[slot];
+        }
+    }
+    sum
 }

@@ -7,7 +7,7 @@ use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::tensor::CubeTensor;
 
 use super::product::elem;
-use super::rows::{Rows, a_cube_a_row, larger, new_like, of_all_units, planes_of, vector_size};
+use super::rows::{Rows, Units, a_cube_a_row, larger, new_like, of_all_units, vector_size};
 
 /// Planes of a cube: a row is often of a thousand scores.
 const PLANES: u32 = 4;
@@ -29,7 +29,8 @@ fn softmax_kernel<E: Float, N: Size>(
     bias_stride: usize,
     queries: usize,
     rows_of_bias: usize,
-    #[comptime] planes: u32,
+    #[comptime] slots: u32,
+    #[comptime] by_planes: bool,
     #[define(E)] _dtype: ElemType,
 ) {
     let row = CUBE_POS as usize;
@@ -58,7 +59,7 @@ fn softmax_kernel<E: Float, N: Size>(
         }
         at += CUBE_DIM as usize;
     }
-    let (max, sum) = of_all_units(max, sum, planes);
+    let (max, sum) = of_all_units(max, sum, slots, by_planes);
     let log_sum = max + f32::ln(sum);
     if UNIT_POS == 0 {
         sums[row] = log_sum;
@@ -125,6 +126,7 @@ pub(super) fn forward(scores: CubeTensor, bias: CubeTensor, scale: f32) -> (Cube
     let sums = new_like(&scores.tensor, of_rows, DType::F32);
     let n = vector_size(dtype.size(), &[scores.width, scores.stride, bias.stride]);
     let client = sums.client.clone();
+    let units = Units::of(&client, PLANES);
     let (result, sums_result) = (out.tensor.clone(), sums.clone());
     // Every index is below the rows and the width of tensors of one shape, which the caller has checked.
     #[allow(unsafe_code)]
@@ -132,7 +134,7 @@ pub(super) fn forward(scores: CubeTensor, bias: CubeTensor, scale: f32) -> (Cube
         softmax_kernel::launch_unchecked(
             &client,
             a_cube_a_row(scores.rows),
-            planes_of(&client, PLANES),
+            units.dim,
             n,
             scores.tensor.into_tensor_arg(),
             bias.tensor.into_tensor_arg(),
@@ -146,7 +148,8 @@ pub(super) fn forward(scores: CubeTensor, bias: CubeTensor, scale: f32) -> (Cube
             bias.stride / n,
             queries,
             rows_of_bias(bias.rows, queries, heads, scores.rows),
-            PLANES,
+            units.slots,
+            units.by_planes,
             elem(dtype),
         );
     }
@@ -171,6 +174,7 @@ pub(super) fn backward(
     let for_scores = new_like(&scores.tensor, shape, dtype);
     let n = vector_size(dtype.size(), &[scores.width, scores.stride, bias.stride, for_p.stride]);
     let client = sums.client.clone();
+    let units = Units::of(&client, PLANES);
     let results = (out.tensor.clone(), for_scores.clone());
     // As above.
     #[allow(unsafe_code)]
@@ -178,7 +182,7 @@ pub(super) fn backward(
         softmax_backward_kernel::launch_unchecked(
             &client,
             a_cube_a_row(scores.rows),
-            planes_of(&client, PLANES),
+            units.dim,
             n,
             scores.tensor.into_tensor_arg(),
             bias.tensor.into_tensor_arg(),

@@ -27,7 +27,7 @@ impl MaskedAttentionOps for Cube {
         bias: FloatTensor<Self>,
         scale: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        if !has_row_kernels(&q.device(), "softmax") {
+        if !has_row_kernels("softmax") {
             return super::forward::<Self>(q, k, v, bias, scale);
         }
         let [rows, length, heads, width] = q.shape().dims();
@@ -48,7 +48,7 @@ impl MaskedAttentionOps for Cube {
         upstream: FloatTensor<Self>,
         scale: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        if !has_row_kernels(&q.device(), "softmax") {
+        if !has_row_kernels("softmax") {
             return super::backward::<Self>([q, k, v], bias, [out, sums, upstream], scale);
         }
         let ([rows, length, heads, width], [_, _, kv_heads, _]) = (q.shape().dims(), k.shape().dims());
