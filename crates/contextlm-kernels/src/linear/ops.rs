@@ -23,6 +23,24 @@ pub(crate) trait LinearMapOps: Backend {
     fn biased_map(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
         <Self as ModuleOps<Self>>::linear(x, weight, Some(bias))
     }
+
+    /// The gradient of x, `upstream` being that of the output.
+    #[allow(unused_variables)]
+    fn map_x_backward(weight: FloatTensor<Self>, upstream: FloatTensor<Self>) -> FloatTensor<Self> {
+        <Self as ModuleOps<Self>>::linear_x_backward(weight, upstream)
+    }
+
+    /// The gradient of the weight.
+    #[allow(unused_variables)]
+    fn map_weight_backward(x: FloatTensor<Self>, upstream: FloatTensor<Self>) -> FloatTensor<Self> {
+        <Self as ModuleOps<Self>>::linear_weight_backward(x, upstream)
+    }
+
+    /// The gradient of the bias.
+    #[allow(unused_variables)]
+    fn map_bias_backward(upstream: FloatTensor<Self>) -> FloatTensor<Self> {
+        <Self as ModuleOps<Self>>::linear_bias_backward(upstream)
+    }
 }
 
 #[cfg(feature = "flex")]
@@ -41,9 +59,6 @@ impl LinearMapOps for burn::backend::Flex {
         }
     }
 }
-
-#[cfg(feature = "libtorch")]
-impl LinearMapOps for burn::backend::LibTorch {}
 
 #[cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu"))]
 impl LinearMapOps for burn::backend::Cube {}

@@ -52,6 +52,3 @@ pub(crate) trait NormOps: Backend {
 
 #[cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu"))]
 impl NormOps for burn::backend::Cube {}
-
-#[cfg(feature = "libtorch")]
-impl NormOps for burn::backend::LibTorch {}
