@@ -1,5 +1,5 @@
 //! Other backends against flex. `CONTEXTLM_TEST_DEVICES` names them, such as `cpu,wgpu,libtorch`; without it, those of
-//! this build.
+//! this build, `libtorch-cuda` left out.
 
 use burn::tensor::{Device, Tensor};
 use contextlm_core::{Backbone, BackboneConfig, ContextConfig, ContextLm, ContextLmConfig};
@@ -11,9 +11,11 @@ use contextlm_tests::{
 pub(crate) fn devices() -> Vec<(String, Device)> {
     let names: Vec<String> = match std::env::var("CONTEXTLM_TEST_DEVICES") {
         Ok(names) => names.split(',').map(|name| name.trim().to_string()).collect(),
-        Err(_) => contextlm_device::names().into_iter().map(String::from).collect(),
+        Err(_) => {
+            contextlm_device::names().into_iter().filter(|name| *name != "libtorch-cuda").map(String::from).collect()
+        }
     };
-    let compared = |name: &String| ["wgpu", "libtorch", "cuda"].contains(&name.as_str());
+    let compared = |name: &String| ["wgpu", "libtorch", "libtorch-cuda", "cuda"].contains(&name.as_str());
     for name in &names {
         assert!(name == "cpu" || compared(name) || std::env::var("CONTEXTLM_TEST_DEVICES").is_err(), "device {name}");
     }

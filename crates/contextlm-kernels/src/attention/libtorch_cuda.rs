@@ -32,11 +32,13 @@ pub(super) fn backward(
     let (queries, keys) = (q.size()[2], k.size()[2]);
     // The operation below that of the forward, whose tensors are [B, T, H, Dh]: tch does not export the one beside it.
     let by_entry = |x: &Tensor| x.transpose(1, 2);
+    // What reaches the output may be one number for all of its elements, or in another order; the kernel wants it side by side.
+    let upstream = by_entry(upstream).contiguous();
     // Read with dropout only.
     let none = Tensor::zeros([], (Kind::Int64, Device::Cpu));
     let (dropout, bias_gradient, shared_storage) = (0.0, false, false);
     let (for_q, for_k, for_v, _) = Tensor::internal_efficient_attention_backward(
-        &by_entry(upstream),
+        &upstream,
         &by_entry(q),
         &by_entry(k),
         &by_entry(v),
