@@ -58,14 +58,7 @@ mod cubecl {
         let mut kernels: Vec<_> = sums
             .into_iter()
             .map(|(name, (times, duration))| {
-                let name = type_name_format(
-                    name,
-                    if std::env::var_os("CONTEXTLM_KERNEL_NAMES").is_some() {
-                        TypeNameFormatLevel::Balanced
-                    } else {
-                        TypeNameFormatLevel::Short
-                    },
-                );
+                let name = type_name_format(name, TypeNameFormatLevel::Short);
                 Kernel { name, times, seconds: duration.as_secs_f64() }
             })
             .collect();

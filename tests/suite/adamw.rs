@@ -103,9 +103,13 @@ fn one_pass_on_every_backend_that_has_one() {
         let expected = run(shape, turned, &cpu()).unwrap();
         for (name, device) in devices() {
             let found = run(shape, turned, &device);
-            assert_eq!(found.is_some(), name == "libtorch", "{name}");
+            assert_eq!(found.is_some(), name.starts_with("libtorch"), "{name}");
+            let tolerance = if name == "libtorch" { 1e-6 } else { 1e-5 };
             for (found, expected) in found.iter().flatten().zip(&expected) {
-                assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() <= 1e-6 * b.abs().max(1.0)), "{name}");
+                assert!(
+                    found.iter().zip(expected).all(|(a, b)| (a - b).abs() <= tolerance * b.abs().max(1.0)),
+                    "{name}"
+                );
             }
         }
     }

@@ -1,19 +1,24 @@
 //! Other backends against flex. `CONTEXTLM_TEST_DEVICES` names them, such as `cpu,wgpu,libtorch`; without it, those of
-//! this build.
+//! this build but `libtorch-cuda`, whose device may not be there.
 
-use burn::tensor::{Device, Tensor};
+use burn::module::Module;
+use burn::tensor::{Device, FloatDType, Tensor};
 use contextlm_core::{Backbone, BackboneConfig, ContextConfig, ContextLm, ContextLmConfig};
 use contextlm_tests::{
     FUSIONS, POOLINGS, VOCABULARY, contextlm, cpu, global_norm, gpt2, gradients, ids, llama, neox, norm, tokens, values,
 };
 
+use crate::precision::Rounded;
+
 /// The devices to be compared with flex; one that is named and not there is an error.
 pub(crate) fn devices() -> Vec<(String, Device)> {
     let names: Vec<String> = match std::env::var("CONTEXTLM_TEST_DEVICES") {
         Ok(names) => names.split(',').map(|name| name.trim().to_string()).collect(),
-        Err(_) => contextlm_device::names().into_iter().map(String::from).collect(),
+        Err(_) => {
+            contextlm_device::names().into_iter().filter(|name| *name != "libtorch-cuda").map(String::from).collect()
+        }
     };
-    let compared = |name: &String| ["wgpu", "libtorch", "cuda"].contains(&name.as_str());
+    let compared = |name: &String| ["wgpu", "libtorch", "libtorch-cuda", "cuda"].contains(&name.as_str());
     for name in &names {
         assert!(name == "cpu" || compared(name) || std::env::var("CONTEXTLM_TEST_DEVICES").is_err(), "device {name}");
     }
@@ -39,15 +44,32 @@ fn results(build: &dyn Fn(&Device) -> ContextLm, device: &Device) -> Results {
 pub(crate) fn results_of(build: &dyn Fn(&Device) -> ContextLm, device: &Device, length: usize) -> Results {
     let device = device.clone().autodiff();
     let model = build(&device);
+    results_as(&model, &model, &device, length)
+}
+
+/// The same of the model with its parameters rounded to bf16, computing in the type.
+pub(crate) fn rounded_results_of(
+    build: &dyn Fn(&Device) -> ContextLm,
+    device: &Device,
+    length: usize,
+    dtype: FloatDType,
+) -> Results {
+    let device = device.clone().autodiff();
+    let model = build(&device).map(&mut Rounded);
+    results_as(&model, &model.cast(dtype), &device, length)
+}
+
+/// Of `computing`, with gradients of the parameters of `model`.
+fn results_as(model: &ContextLm, computing: &ContextLm, device: &Device, length: usize) -> Results {
     let vocabulary = model.backbone.spec().vocabulary;
     let (input, mut target) = (tokens(2, length, vocabulary, 71), tokens(2, length, vocabulary, 72));
     target[4] = -100;
-    let input = ids(&input, 2, &device);
-    let loss = model.loss(input.clone(), ids(&target, 2, &device));
+    let input = ids(&input, 2, device);
+    let loss = computing.loss(input.clone(), ids(&target, 2, device));
     Results {
-        logits: values(model.forward(input)),
+        logits: values(computing.forward(input)),
         loss: loss.clone().into_scalar::<f64>(),
-        gradients: gradients(&model, loss),
+        gradients: gradients(model, loss),
     }
 }
 
@@ -69,8 +91,11 @@ pub(crate) const TF32: Tolerance = Tolerance { logits: 1e-3, loss: 1e-4, gradien
 /// The same where a model is so steep that rounding grows on its way; a gradient that is missing or wrong differs by its own
 /// length.
 pub(crate) const STEEP: Tolerance = Tolerance { logits: 2e-2, gradients: 0.3, ..TF32 };
+/// bf16 against f32, with the same parameters; rounding adds up on the way back.
+pub(crate) const BF16: Tolerance = Tolerance { logits: 2e-2, loss: 2e-2, gradients: 0.1, floor: 1e-2 };
 
-fn tolerance(device: &str) -> Tolerance {
+/// PyTorch takes TF32 only where it is told to.
+pub(crate) fn tolerance(device: &str) -> Tolerance {
     if device == "cuda" { TF32 } else { F32 }
 }
 

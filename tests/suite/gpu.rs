@@ -1,6 +1,7 @@
-//! GPUs whose matrix units take f32 in a way of their own, against flex: `cargo test -p contextlm-tests --features cuda`.
+//! NVIDIA's GPUs, whose matrix units may take f32 in a way of their own, against flex: `cargo test -p contextlm-tests
+//! --features cuda`, or with `CONTEXTLM_TEST_DEVICES=libtorch-cuda` and `--features libtorch`.
 
-use burn::tensor::Device;
+use burn::tensor::{Device, FloatDType};
 use contextlm_core::{
     BackboneConfig, ContextConfig, ContextLmConfig, FusionKind, Gpt2Config, GptNeoXConfig, LlamaConfig,
 };
@@ -8,7 +9,7 @@ use contextlm_data::Batches;
 use contextlm_tests::{contextlm, cpu, gpt2, llama, neox, tokens};
 use contextlm_train::{TrainConfig, Trainer};
 
-use crate::backends::{STEEP, TF32, devices, difference, results_of};
+use crate::backends::{BF16, STEEP, devices, difference, results_of, rounded_results_of, tolerance};
 
 /// One of every family, wide enough for the matrix units of a GPU: width 128, heads of 64.
 fn wide() -> [BackboneConfig; 3] {
@@ -40,7 +41,7 @@ fn wide() -> [BackboneConfig; 3] {
 
 /// The GPUs of this build.
 fn gpus() -> impl Iterator<Item = (String, Device)> {
-    devices().into_iter().filter(|(name, _)| name == "cuda")
+    devices().into_iter().filter(|(name, _)| name.ends_with("cuda"))
 }
 
 /// A family, plain or with a fusion, in f32.
@@ -50,12 +51,26 @@ fn check(family: usize, fusion: Option<FusionKind>) {
         None => ContextLmConfig::new(backbone.clone()).init(device).unwrap(),
         Some(fusion) => contextlm(backbone.clone(), ContextConfig { fusion, ..ContextConfig::default() }, device),
     };
-    // What disturbs the context path of a small model makes a wide one steep.
-    let tolerance = if fusion.is_some() { STEEP } else { TF32 };
     let family = ["GPT-2", "GPT-NeoX", "Llama"][family];
     for (name, device) in gpus() {
+        // What disturbs the context path of a small model makes a wide one steep.
+        let tolerance = if fusion.is_some() { STEEP } else { tolerance(&name) };
         let (found, expected) = (results_of(&build, &device, 60), results_of(&build, &cpu(), 60));
         assert_eq!(difference(&found, &expected, tolerance, &format!("{name}, {family}, {fusion:?}")), None);
+    }
+}
+
+/// bf16 on a GPU, of which every product and the attention are its own, against f32 on flex; contexts as they are initialised.
+#[test]
+fn bf16_computes_what_f32_computes() {
+    for ((name, device), backbone) in gpus().flat_map(|gpu| wide().map(|backbone| (gpu.clone(), backbone))) {
+        for config in [ContextLmConfig::new(backbone.clone()), ContextLmConfig::new(backbone).with_default_context()] {
+            let build = |device: &Device| config.init_seeded(1, device).unwrap();
+            let found = rounded_results_of(&build, &device, 60, FloatDType::BF16);
+            let expected = rounded_results_of(&build, &cpu(), 60, FloatDType::F32);
+            let what = format!("{name}, bf16, {} parameters", build(&cpu()).parameters().total);
+            assert_eq!(difference(&found, &expected, BF16, &what), None);
+        }
     }
 }
 

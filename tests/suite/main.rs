@@ -14,6 +14,7 @@ mod custom;
 mod determinism;
 mod documents;
 mod fused_attention;
+mod fused_operations;
 mod generation;
 mod gpu;
 mod gradients;

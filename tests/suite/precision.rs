@@ -14,7 +14,7 @@ fn tolerance(dtype: FloatDType) -> f64 {
 }
 
 /// Every parameter rounded to bf16 and back, so that both models have the same values.
-struct Rounded;
+pub(crate) struct Rounded;
 
 impl ModuleMapper for Rounded {
     fn map_float<const R: usize>(&mut self, param: Param<Tensor<R>>) -> Param<Tensor<R>> {

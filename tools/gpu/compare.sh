@@ -5,7 +5,7 @@
 #
 # ROW is plain, plain-deep, constant, constant-deep, contextlm-w4 or contextlm-w2. CACHES has a folder of compiled kernels for
 # every kind of row, which is made where it is not there. The runs are in OUT/ROW/seed-SEED, as contextlm compare takes them.
-# Variables: GPU (0), STEPS (100), WIDTH (512), HEADS (8), LENGTH (512), BATCH (32768 tokens), MICRO (32 rows), LR (1e-3),
+# Variables: DEVICE (cuda:0; libtorch-cuda:0 keeps no kernels), GPU (0), STEPS (100), WIDTH (512), HEADS (8), LENGTH (512), BATCH (32768 tokens), MICRO (32 rows), LR (1e-3),
 # WARMUP (0.05 of the steps), DTYPE (bf16), EVAL_EVERY (0 steps: at the end), EVAL_TOKENS (262144), LIMIT (600 seconds a run).
 set -u
 programs=$(realpath "$1") out=$(mkdir -p "$2" && realpath "$2") shards=$(realpath "$3") caches=$(mkdir -p "$4" && realpath "$4")
@@ -31,8 +31,8 @@ for seed in "$@"; do
         "$programs/contextlm" train "$recipes/gpt2-$recipe.toml" --set "model.backbone=$shape" "${chunk[@]}" \
         --set "data.train=$shards/train" --set "data.valid=$shards/valid" --set "data.sequence_length=$length" \
         --set "optimizer.lr=${LR:-1e-3}" --set "schedule.warmup_ratio=${WARMUP:-0.05}" --set "train.steps=${STEPS:-100}" --set "train.batch_tokens=${BATCH:-32768}" \
-        --set "train.micro_batch=${MICRO:-32}" --set "train.dtype=${DTYPE:-bf16}" --set "train.device=cuda:0" \
-        --set "train.seed=$seed" --set "eval.every=${EVAL_EVERY:-0}" --set "eval.tokens=${EVAL_TOKENS:-262144}" \
+        --set "train.micro_batch=${MICRO:-32}" --set "train.dtype=${DTYPE:-bf16}" --set "train.device=${DEVICE:-cuda:0}" \
+        --set "log.peak_flops=989.4e12" --set "train.seed=$seed" --set "eval.every=${EVAL_EVERY:-0}" --set "eval.tokens=${EVAL_TOKENS:-262144}" \
         --set "checkpoint.dir=$out/$row/seed-$seed" --set checkpoint.every=0 --json >"$out/$row-$seed.json" 2>"$out/$row-$seed.log"
     echo "$row, seed $seed, GPU ${GPU:-0}: exit $?, $((SECONDS - begun)) s, $(tail -1 "$out/$row-$seed.json")"
 done

@@ -6,14 +6,19 @@
 
 Every line of the file is one measurement; what fails or takes longer than --timeout is a line with its error. The table at
 the end has, for each model and number type, tokens a second, the share of the peak (MFU, 989 TFLOP/s: an H100's dense bf16),
-device memory, and the ratio to PyTorch's eager mode: above 1 we are faster.
+device memory, and the ratio to PyTorch's eager mode: above 1 we are faster. Device memory is what nvidia-smi sees in use above
+what was in use before, looked at while the program runs: caches and the driver's own part are in it, on both sides.
+
+With --device libtorch-cuda:0 the programs need PyTorch's libraries on LD_LIBRARY_PATH. PyTorch takes TF32 for f32, so both do here.
 """
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -23,13 +28,42 @@ PEER = Path(__file__).with_name("peer.py")
 PEAK = 989e12
 
 
+def bytes_in_use():
+    """Memory of the GPU that any program has."""
+    command = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "--id=0"]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0]) << 20
+
+
+class CardMemory(threading.Thread):
+    """The most memory that the GPU has in use until `stop`, above that at the start."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.base = self.most = bytes_in_use()
+        self.over = threading.Event()
+
+    def run(self):
+        while not self.over.wait(0.1):
+            self.most = max(self.most, bytes_in_use())
+
+    def stop(self):
+        self.over.set()
+        self.join()
+        return self.most - self.base
+
+
 def run(command, args, text=None):
     """The last JSON line that a program prints, or why there is none."""
     begun = time.perf_counter()
+    memory = CardMemory()
+    memory.start()
+    env = {**os.environ, "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1"}
     try:
-        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=args.timeout)
+        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=args.timeout, env=env)
     except subprocess.TimeoutExpired:
         return {"error": f"more than {args.timeout} s"}
+    finally:
+        card_bytes = memory.stop()
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode or not lines:
         return {"error": f"exit {done.returncode}: {done.stderr[-500:]}"}
@@ -37,7 +71,7 @@ def run(command, args, text=None):
     kernels = done.stderr.split("  kernel, ")
     if len(kernels) > 1:
         print(done.stderr[done.stderr.rfind("       ms  times") :], file=sys.stderr)
-    return {**found, "seconds_of_the_program": time.perf_counter() - begun}
+    return {**found, "card_bytes": card_bytes, "seconds_of_the_program": time.perf_counter() - begun}
 
 
 def flops_per_token(model, length):
@@ -89,7 +123,7 @@ def table(lines):
         if x["work"] == "train" and "error" not in x:
             base = eager.get(("train", x["model"], x["dtype"]), {}).get("tokens_per_second")
             ratio = f"{x['tokens_per_second'] / base:.2f}" if base else ""
-            memory = f"{(x.get('device_bytes') or 0) / 2**30:.1f}"
+            memory = f"{x['card_bytes'] / 2**30:.1f}"
             row(x["model"], x["dtype"], x["side"], f"{x['tokens_per_second']:.0f}", f"{100 * x['mfu']:.1f} %", memory, ratio)
     row("model", "type", "program", "prefill ms", "decode ms", "to eager")
     for x in lines:

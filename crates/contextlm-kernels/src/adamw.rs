@@ -12,7 +12,7 @@ use burn::backend::Dispatch;
 use burn::tensor::{DType, Tensor};
 use ops::AdamWOps;
 
-use crate::device::{on_flex, on_libtorch_cpu};
+use crate::device::{on_flex, on_libtorch};
 use crate::fused;
 
 /// The numbers of one step.
@@ -33,7 +33,8 @@ pub struct AdamWStep {
 }
 
 /// A parameter and its moments after a step of AdamW (arXiv 1711.05101), in one pass and in the memory that they are in.
-/// `None`, with nothing done, where there is no fast body for these tensors: neither on flex nor on LibTorch's CPU, or not in f32.
+/// `None`, with nothing done, where there is no fast body for these tensors: neither on flex nor on LibTorch, or not in f32. On LibTorch's GPUs
+/// it is several passes, but in place too.
 ///
 /// `m = beta_1 m + (1 - beta_1) g`, `v = beta_2 v + (1 - beta_2) g^2`, both divided by 1 - beta^time, then
 /// `x (1 - lr weight_decay) - lr m / (sqrt(v) + eps)`.
@@ -49,7 +50,7 @@ pub fn adamw<const D: usize>(
     let [m, v] = moments;
     let tensors = [&*x, &gradient, &*m, &*v];
     let kernel = tensors.iter().all(|tensor| tensor.dtype() == DType::F32)
-        && (tensors.iter().all(|tensor| on_flex(tensor)) || tensors.iter().all(|tensor| on_libtorch_cpu(tensor)));
+        && (tensors.iter().all(|tensor| on_flex(tensor)) || tensors.iter().all(|tensor| on_libtorch(tensor)));
     let same = [gradient.dims(), m.dims(), v.dims()].iter().all(|dims| *dims == x.dims());
     if !fused() || !kernel || !same || x.device().is_autodiff() {
         return None;

@@ -5,6 +5,8 @@ mod backward;
 mod flex;
 #[cfg(feature = "libtorch")]
 pub(crate) mod libtorch;
+#[cfg(feature = "libtorch")]
+mod libtorch_cuda;
 mod masked;
 mod ops;
 mod ranges;
@@ -17,14 +19,15 @@ use burn::tensor::{DType, Tensor};
 use ops::AttentionOps;
 pub use ranges::KeyRanges;
 
-use crate::device::{on_cubecl, on_flex, on_libtorch_cpu};
+use crate::device::{on_cubecl, on_flex, on_libtorch, on_libtorch_cuda};
 use crate::fused;
 
 /// `softmax(q k^T scale) v` for every head, each query attending to its keys of `ranges` only. Query head h has the keys
 /// and values of head h / (H / G).
 ///
 /// On flex, in f32, it is one operation that goes over the scores in tiles, forward and backward, and keeps the inputs, the
-/// output and one number for each query; so it is on LibTorch's CPU, whose own operation it is there, also in bf16 and f16.
+/// output and one number for each query; so it is on LibTorch, whose own operation it is there, also in bf16 and f16; on its
+/// GPUs only where the keys of each query are all up to its own and the dimensions of a head a multiple of 8.
 /// On GPUs (CubeCL) it keeps the same, but has all scores of a call at a time.
 /// Elsewhere it is [`attention_with`].
 ///
@@ -38,22 +41,27 @@ use crate::fused;
 /// If the shapes do not fit together.
 pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, ranges: &KeyRanges, scale: f64) -> Tensor<3> {
     check(&q, &k, &v, ranges);
+    let width = q.dims()[3];
     if fused() && on_cubecl(&q) {
         return masked::attention(q, k, v, ranges, scale);
     }
     let one_type = k.dtype() == q.dtype() && v.dtype() == q.dtype();
-    if !fused() || !one_type || !has_fast_attention(&q) {
+    if !fused() || !one_type || !has_fast_attention(&q, width, ranges) {
         return attention_with(q, k, v, ranges, scale, |weights| weights);
     }
     let (q, k, v) = (q.into_dispatch(), k.into_dispatch(), v.into_dispatch());
     Tensor::from_dispatch(Dispatch::fused_attention(q, k, v, ranges.clone(), scale))
 }
 
-/// Whether there is a fast body for queries, keys and values like these. One without elements is not worth it.
-pub(crate) fn has_fast_attention<const D: usize>(x: &Tensor<D>) -> bool {
+/// Whether there is a fast body for queries, keys and values like these, `width` being that of a head. One without elements is
+/// not worth it.
+pub(crate) fn has_fast_attention<const D: usize>(x: &Tensor<D>, width: usize, ranges: &KeyRanges) -> bool {
     match x.dtype() {
         DType::F32 if on_flex(x) => true,
-        DType::F32 | DType::BF16 | DType::F16 => on_libtorch_cpu(x) && x.dims().iter().all(|dim| *dim > 0),
+        DType::F32 | DType::BF16 | DType::F16 if on_libtorch(x) && x.dims().iter().all(|dim| *dim > 0) => {
+            // PyTorch's kernels for GPUs read 16 bytes at a time, and the masks that they take are as large as the scores.
+            !on_libtorch_cuda(x) || (width.is_multiple_of(8) && ranges.all_before())
+        }
         _ => false,
     }
 }

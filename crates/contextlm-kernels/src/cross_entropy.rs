@@ -5,15 +5,21 @@ mod backward;
 mod flex;
 #[cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu"))]
 mod gpu;
+#[cfg(feature = "libtorch")]
+mod libtorch;
+#[cfg(feature = "libtorch")]
+mod libtorch_cuda;
 mod ops;
 #[cfg(any(test, feature = "wgpu", feature = "cuda", feature = "cpu"))]
 mod padded;
+#[cfg(any(feature = "flex", feature = "libtorch"))]
+mod slices;
 
 use burn::backend::Dispatch;
 use burn::tensor::{DType, Int, Tensor};
 use ops::LinearCrossEntropyOps;
 
-use crate::device::on_cubecl;
+use crate::device::{on_cubecl, on_libtorch_cuda};
 
 /// Targets with this value are left out of the loss (PyTorch's default `ignore_index`).
 pub const IGNORE_INDEX: i64 = -100;
@@ -122,7 +128,7 @@ pub fn linear_cross_entropy_parts(
     assert_eq!(dtype, head_dtype, "hidden is {dtype:?}, weight is {head_dtype:?}: they must be equal");
     let known = [DType::F32, DType::BF16, DType::F16];
     assert!(known.contains(&dtype), "hidden is {dtype:?}, which linear_cross_entropy does not know: cast it");
-    let slice_rows = options.rows_of_slice(vocabulary, on_cubecl(&hidden));
+    let slice_rows = options.rows_of_slice(vocabulary, on_cubecl(&hidden) || on_libtorch_cuda(&hidden));
     let (total, cross_entropy) = Dispatch::linear_cross_entropy(
         hidden.into_dispatch(),
         weight.into_dispatch(),

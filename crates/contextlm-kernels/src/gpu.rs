@@ -6,7 +6,9 @@ mod norm;
 mod ops;
 mod product;
 mod rows;
+#[cfg(feature = "fusion")]
+mod shapes;
 mod softmax;
+mod sums;
 
 pub(crate) use ops::GpuOps;
-pub(crate) use rows::has_row_kernels;

@@ -24,8 +24,9 @@
 //! - **the extension trait** (`ops.rs`): a trait over burn's `Backend` whose *composed* default body is written with
 //!   that trait's own operations, so it is right on every backend. A backend with an empty `impl` takes it; a *fast*
 //!   body for one backend is an overridden method of that `impl`. `#[backend_extension]` writes the dispatch.
-//!   What has a fast body has it in a file of the backend's name (`flex.rs`), and the composed bodies then stand in
-//!   `composed.rs`, since the fast ones need them for other types than f32. Attention and rotary positions have no
+//!   What has a fast body has it in a file of the backend's name (`flex.rs`, `libtorch.rs`), and the composed bodies then
+//!   stand in `composed.rs`, since the fast ones need them for other types than f32. Loops over slices, which backends on
+//!   the CPU share, stand in `slices.rs`. Attention and rotary positions have no
 //!   composed body on that level: where there is no fast one they are made of tensor operations, which burn
 //!   differentiates.
 //! - **the backward** (`backward.rs`): the `impl` for `Autodiff<B, C>`, which calls the body of the backend `B` below it
@@ -62,9 +63,9 @@ mod linear;
 mod norm;
 mod projection;
 mod rotary;
-mod swiglu;
 #[cfg(any(feature = "flex", feature = "libtorch"))]
-mod vectorised;
+mod slices;
+mod swiglu;
 
 pub use adamw::{AdamWStep, adamw};
 pub use attention::{KeyRanges, attention, attention_with};

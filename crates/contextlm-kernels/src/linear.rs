@@ -7,6 +7,8 @@ mod few_rows;
 mod flex;
 #[cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu"))]
 mod gpu;
+#[cfg(feature = "libtorch")]
+mod libtorch;
 mod ops;
 
 #[cfg(feature = "flex")]
@@ -16,13 +18,17 @@ pub(crate) use flex::FEW;
 
 use burn::backend::Dispatch;
 use burn::tensor::Tensor;
+use burn::tensor::module::linear as burn_linear;
 use ops::LinearMapOps;
+
+use crate::fused;
 
 /// A linear map, `x W + b`.
 ///
 /// On flex, a map of few rows reads every weight once, on all threads, at the speed of the memory: what decoding token by
 /// token needs. It takes W as it lies, also transposed (an LM head [V, D] as `head.transpose()`), in f32, bf16 and f16;
-/// sums are in f32. Everything else, and what gradients are wanted of, is burn's own `linear`.
+/// sums are in f32. On LibTorch, a map and its gradients go over all rows at once, with the bias in the product. Everything
+/// else is burn's own `linear`.
 ///
 /// # Shapes
 /// `[..., inputs]` with W [inputs, outputs] and b `[outputs]` to `[..., outputs]`
@@ -34,6 +40,9 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
     assert_eq!(width, inputs, "x has width {width}, weight has {inputs} inputs: they must be equal");
     if let Some([biases]) = bias.as_ref().map(Tensor::dims) {
         assert_eq!(biases, outputs, "bias has {biases} elements, weight has {outputs} outputs: they must be equal");
+    }
+    if !fused() {
+        return burn_linear(x, weight, bias);
     }
     let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
     Tensor::from_dispatch(match bias {

@@ -6,7 +6,11 @@ mod composed;
 mod flex;
 #[cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu"))]
 mod gpu;
+#[cfg(feature = "libtorch")]
+mod libtorch;
 mod ops;
+#[cfg(any(feature = "flex", feature = "libtorch"))]
+mod slices;
 
 use burn::backend::Dispatch;
 use burn::tensor::Tensor;

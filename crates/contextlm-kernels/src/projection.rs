@@ -47,7 +47,7 @@ pub fn attention_of_projection(
     assert!(heads > 0 && width.is_multiple_of(3 * heads), "{width} is no multiple of 3 * {heads} heads");
     assert_eq!((ranges.queries(), ranges.keys()), (length, length), "the ranges are of other queries and keys");
     let turns = angles.is_none() || (on_flex(&qkv) && angles.iter().all(|(cos, _)| cos.dtype() == DType::F32));
-    if !fused() || !has_fast_attention(&qkv) || !turns {
+    if !fused() || !has_fast_attention(&qkv, width / (3 * heads), ranges) || !turns {
         let [mut q, mut k, v] = split_projection(qkv, heads, order);
         if let Some((cos, sin)) = angles {
             q = rotary(q, cos.clone(), sin.clone());

@@ -4,7 +4,11 @@ mod backward;
 mod composed;
 #[cfg(feature = "flex")]
 mod flex;
+#[cfg(feature = "libtorch")]
+mod libtorch;
 mod ops;
+#[cfg(any(feature = "flex", feature = "libtorch"))]
+mod slices;
 
 use burn::backend::Dispatch;
 use burn::tensor::Tensor;

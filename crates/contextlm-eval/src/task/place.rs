@@ -18,7 +18,11 @@ pub struct Place {
 impl<P: Into<PathBuf>> From<P> for Place {
     /// A folder with the data files, or with folders of them.
     fn from(dir: P) -> Self {
-        Self { dir: Some(dir.into()), ..Self::default() }
+        Self {
+            dir: Some(dir.into()),
+            #[cfg(feature = "hub")]
+            hub: None,
+        }
     }
 }
 

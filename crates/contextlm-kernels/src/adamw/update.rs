@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::AdamWStep;
-use crate::vectorised::{Vectorised, vectorised};
+use crate::slices::vectorised::{Vectorised, vectorised};
 
 /// Elements that a thread does at once.
 const BLOCK: usize = 64 * 1024;

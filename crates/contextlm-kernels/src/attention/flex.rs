@@ -7,8 +7,8 @@ use super::KeyRanges;
 use super::ops::AttentionOps;
 use super::tiles::{Saved, Sizes, backward, forward};
 use crate::flex::heads::{heads, with_whole_heads};
-use crate::flex::parallel::blocks;
 use crate::flex::tensor::{FlexTensor, contiguous, tensor, values};
+use crate::slices::parallel::blocks;
 
 impl AttentionOps for Flex {
     fn fused_attention(q: FlexTensor, k: FlexTensor, v: FlexTensor, ranges: KeyRanges, scale: f64) -> FlexTensor {

@@ -1,15 +1,13 @@
-//! Attention on LibTorch's CPU backend: its own operation forward and backward, which keep the inputs, the output and one
-//! number for each query. The dispatch of `scaled_dot_product_attention` itself would need its tape.
+//! Attention on LibTorch: its own operations forward and backward, which keep the inputs, the output and one number for each
+//! query. The dispatch of `scaled_dot_product_attention` itself would need its tape.
 
 use burn::backend::LibTorch;
-use burn::backend::tensor::FloatTensor;
 use burn::tensor::Device;
 use tch::Tensor;
 
-use super::KeyRanges;
 use super::ops::AttentionOps;
-
-type TorchTensor = FloatTensor<LibTorch>;
+use super::{KeyRanges, libtorch_cuda as cuda};
+use crate::libtorch::TorchTensor;
 
 /// Queries, keys and values as LibTorch's operation wants them.
 pub(crate) struct Inputs {
@@ -35,14 +33,27 @@ impl Inputs {
             bias.map(|bias| bias.tensor.to_kind(q.kind()))
         });
         let mask = mask.and_then(Result::ok);
+        debug_assert!(causal || q.device() == tch::Device::Cpu, "on GPUs there is a body for causal attention only");
         let qkv = [by_head(q, 1), by_head(k, heads / kv_heads), by_head(v, heads / kv_heads)];
         Self { qkv, kv_heads, causal, mask, scale }
     }
 
-    /// The mix of values [B, T, H*Dh], and the logarithm of every softmax's sum [B, T, H].
+    /// The mix of values [B, T, H*Dh], and the logarithm of every softmax's sum [B, T, H]; on GPUs with more places than T, see
+    /// [`cuda::forward`].
     pub(crate) fn forward(&self) -> (Tensor, Tensor) {
         let [q, k, v] = &self.qkv;
-        let (out, sums) = Tensor::internal_scaled_dot_product_flash_attention_for_cpu(
+        let (out, sums) = match q.device() {
+            tch::Device::Cpu => self.forward_on_cpu(),
+            _ => cuda::forward(q, k, v, self.scale),
+        };
+        let [rows, heads, queries, width] = sizes(q);
+        (out.transpose(1, 2).reshape([rows, queries, heads * width]), sums.transpose(1, 2))
+    }
+
+    /// The mix of values [B, H, T, Dh], and the logarithms [B, H, T].
+    fn forward_on_cpu(&self) -> (Tensor, Tensor) {
+        let [q, k, v] = &self.qkv;
+        Tensor::internal_scaled_dot_product_flash_attention_for_cpu(
             q,
             k,
             v,
@@ -50,9 +61,7 @@ impl Inputs {
             self.causal,
             self.mask.as_ref(),
             self.scale,
-        );
-        let [rows, heads, queries, width] = sizes(q);
-        (out.transpose(1, 2).reshape([rows, queries, heads * width]), sums.transpose(1, 2))
+        )
     }
 
     /// Gradients [B, T, H, Dh], and twice [B, S, G, Dh], from what [`forward`](Self::forward) gave.
@@ -60,18 +69,22 @@ impl Inputs {
         let [q, k, v] = &self.qkv;
         let [rows, heads, queries, width] = sizes(q);
         let of_heads = |x: &Tensor| x.reshape([rows, queries, heads, width]).transpose(1, 2);
-        let (for_q, for_k, for_v) = Tensor::internal_scaled_dot_product_flash_attention_for_cpu_backward(
-            &of_heads(upstream),
-            q,
-            k,
-            v,
-            &of_heads(out),
-            &sums.transpose(1, 2),
-            0.0,
-            self.causal,
-            self.mask.as_ref(),
-            self.scale,
-        );
+        let (upstream, out, sums) = (of_heads(upstream), of_heads(out), sums.transpose(1, 2));
+        let (for_q, for_k, for_v) = match q.device() {
+            tch::Device::Cpu => Tensor::internal_scaled_dot_product_flash_attention_for_cpu_backward(
+                &upstream,
+                q,
+                k,
+                v,
+                &out,
+                &sums,
+                0.0,
+                self.causal,
+                self.mask.as_ref(),
+                self.scale,
+            ),
+            _ => cuda::backward(&upstream, [q, k, v], &out, &sums, self.scale),
+        };
         let grouped = |gradient: Tensor| {
             let [rows, heads, keys, width] = sizes(&gradient);
             if heads == self.kv_heads {

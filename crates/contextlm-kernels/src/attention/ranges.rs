@@ -63,7 +63,6 @@ impl KeyRanges {
     }
 
     /// Whether, in all rows, query t attends to the keys 0..=t and there are no others.
-    #[cfg(feature = "libtorch")]
     pub(crate) fn all_before(&self) -> bool {
         let Inner { queries, keys, ranges, .. } = &*self.0;
         queries == keys && ranges.iter().enumerate().all(|(i, range)| *range == (0..(i % queries) as u32 + 1))

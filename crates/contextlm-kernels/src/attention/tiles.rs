@@ -11,9 +11,9 @@ use rayon::prelude::*;
 
 use super::KeyRanges;
 use crate::flex::heads::Heads;
-use crate::flex::math::{exp, max, sum};
 use crate::flex::product::{Matrix, product};
-use crate::flex::vectorised::{Vectorised, vectorised};
+use crate::slices::math::{exp, max, sum};
+use crate::slices::vectorised::{Vectorised, vectorised};
 
 /// Queries of a tile.
 const QUERIES: usize = 64;

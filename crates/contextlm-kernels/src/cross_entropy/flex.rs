@@ -5,13 +5,12 @@ use burn::backend::tensor::IntTensor;
 use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{DType, Shape};
 
-use super::IGNORE_INDEX;
 use super::ops::{LinearCrossEntropyOps, LossAndGradients, composed, scaled};
-use crate::flex::math::{exp, max, sum};
-use crate::flex::parallel::{blocks, map, rows_of_block};
+use super::slices::softmax;
 use crate::flex::product::{Matrix, large_product};
 use crate::flex::tensor::{FlexTensor, all_f32, contiguous, tensor, values};
 use crate::fused;
+use crate::slices::parallel::map;
 
 impl LinearCrossEntropyOps for Flex {
     fn linear_cross_entropy_with_gradients(
@@ -36,7 +35,9 @@ impl LinearCrossEntropyOps for Flex {
             [factor] => {
                 let shape = gradient.shape();
                 let gradient = contiguous(gradient);
-                let scaled = map(
+                let mut scaled = vec![0.0; values(&gradient).len()];
+                map(
+                    &mut scaled,
                     values(&gradient),
                     #[inline(always)]
                     |value| value * factor,
@@ -115,53 +116,4 @@ fn in_place(
         for_hidden.map(|gradient| tensor(gradient, hidden_shape)),
         for_weight.map(|gradient| tensor(gradient, weight_shape)),
     )
-}
-
-/// Loss and z-loss of every row, with `scale`; with `gradient`, the logits become their gradient.
-fn softmax(
-    logits: &mut [f32],
-    vocabulary: usize,
-    targets: &[i64],
-    [scale, z_loss]: [f32; 2],
-    gradient: bool,
-) -> Vec<[f32; 2]> {
-    let rows = rows_of_block(vocabulary);
-    let of_blocks = blocks(
-        logits,
-        (rows * vocabulary).max(1),
-        #[inline(always)]
-        |number, logits| {
-            let targets = &targets[number * rows..];
-            let mut losses = Vec::with_capacity(rows);
-            for (logits, &target) in logits.chunks_exact_mut(vocabulary).zip(targets) {
-                if target == IGNORE_INDEX {
-                    logits.fill(0.0);
-                    losses.push([0.0; 2]);
-                    continue;
-                }
-                let of_target = logits[target as usize];
-                let most = max(logits);
-                for logit in logits.iter_mut() {
-                    *logit = exp(*logit - most);
-                }
-                let total = sum(
-                    vocabulary,
-                    #[inline(always)]
-                    |i| logits[i],
-                );
-                let log_total = total.ln();
-                let normaliser = most + log_total;
-                losses.push([scale * (log_total - (of_target - most)), scale * z_loss * normaliser * normaliser]);
-                if gradient {
-                    let factor = scale * (1.0 + 2.0 * z_loss * normaliser) / total;
-                    for logit in logits.iter_mut() {
-                        *logit *= factor;
-                    }
-                    logits[target as usize] -= scale;
-                }
-            }
-            losses
-        },
-    );
-    of_blocks.into_iter().flatten().collect()
 }

@@ -8,10 +8,14 @@ use burn::tensor::{FloatDType, Shape, Slice};
 use super::ops::{LinearCrossEntropyOps, LossAndGradients};
 use super::padded::padded;
 use crate::cast::cast;
-use crate::gpu::{GpuOps, has_row_kernels};
+use crate::fused;
+use crate::gpu::GpuOps;
 
 /// Columns of the logits are a multiple of it, so that products read and write several at a time.
 const ALIGNED: usize = 128;
+
+/// In f32, where burn tunes products, larger vocabularies stay as they are: tuning for aligned ones takes longer (docs/src/cuda.md).
+const SMALL: usize = 32768;
 
 impl LinearCrossEntropyOps for Cube {
     fn linear_cross_entropy_with_gradients(
@@ -23,7 +27,7 @@ impl LinearCrossEntropyOps for Cube {
         slice_rows: usize,
         wanted: [bool; 2],
     ) -> (FloatTensor<Self>, FloatTensor<Self>, Option<FloatTensor<Self>>, Option<FloatTensor<Self>>) {
-        if has_row_kernels("loss") {
+        if fused() && hidden.shape().num_elements() > 0 && weight.shape().num_elements() > 0 {
             by_rows(hidden, weight, targets, scale, z_loss, slice_rows, wanted)
         } else {
             padded::<Self>(hidden, weight, targets, scale, z_loss, slice_rows, wanted)
@@ -44,7 +48,10 @@ fn by_rows(
 ) -> LossAndGradients<Cube> {
     let (device, products, dtype) = (hidden.device(), FloatDType::from(hidden.dtype()), FloatDType::F32);
     let ([rows, width], [vocabulary, _]) = (hidden.shape().dims(), weight.shape().dims());
-    let added = vocabulary.next_multiple_of(ALIGNED) - vocabulary;
+    let added = match products == dtype && vocabulary > SMALL {
+        true => 0,
+        false => vocabulary.next_multiple_of(ALIGNED) - vocabulary,
+    };
     let weight = match added {
         0 => weight,
         _ => Cube::float_cat(vec![weight, Cube::float_zeros(Shape::new([added, width]), &device, products)], 0),

@@ -62,9 +62,6 @@ pub(super) fn scaled<B: Backend>(gradient: FloatTensor<B>, upstream: FloatTensor
     B::float_mul(gradient, upstream)
 }
 
-#[cfg(feature = "libtorch")]
-impl LinearCrossEntropyOps for burn::backend::LibTorch {}
-
 /// The composed body, one slice of rows after another.
 ///
 /// With m = max(logits), e = exp(logits - m) and s = sum(e) of a row, its loss is ln(s) - (logits[target] - m), and the

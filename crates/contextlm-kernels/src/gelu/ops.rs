@@ -26,25 +26,3 @@ pub(crate) trait GeluOps: Backend {
 
 #[cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu"))]
 impl GeluOps for burn::backend::Cube {}
-
-/// PyTorch's own operations.
-#[cfg(feature = "libtorch")]
-impl GeluOps for burn::backend::LibTorch {
-    fn fused_gelu(x: FloatTensor<Self>, kind: GeluKind) -> FloatTensor<Self> {
-        FloatTensor::<Self>::new(x.tensor.gelu(kind.as_torch()))
-    }
-
-    fn fused_gelu_backward(x: FloatTensor<Self>, upstream: FloatTensor<Self>, kind: GeluKind) -> FloatTensor<Self> {
-        FloatTensor::<Self>::new(x.tensor.gelu_backward(&upstream.tensor, kind.as_torch()))
-    }
-}
-
-#[cfg(feature = "libtorch")]
-impl GeluKind {
-    fn as_torch(self) -> &'static str {
-        match self {
-            Self::Exact => "none",
-            Self::Tanh => "tanh",
-        }
-    }
-}

@@ -2,10 +2,11 @@
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, backend_extension};
-use burn::tensor::{DType, Shape};
 use burn_cubecl::CubeBackend;
 
-use super::{loss, norm, product, softmax};
+#[cfg(feature = "fusion")]
+use super::shapes::{numbers_of_rows, of_parts, of_runs, with_last};
+use super::{loss, norm, product, softmax, sums};
 
 #[backend_extension(Cube, Fusion: cfg(feature = "fusion"))]
 pub(crate) trait GpuOps: Backend {
@@ -66,6 +67,10 @@ pub(crate) trait GpuOps: Backend {
         centred: bool,
     ) -> FloatTensor<Self>;
 
+    /// Sums of the columns of x [..., D], of runs of its rows: [parts, D], f32, to be added up.
+    #[fusion(meta = |x| of_runs(x))]
+    fn gpu_column_sums(x: FloatTensor<Self>) -> FloatTensor<Self>;
+
     /// The gradient of x, and parts of those of weight and bias, [parts, D], to be added up.
     #[fusion(meta = |x, _, _, _, _| (x.clone(), of_parts(x), of_parts(x)))]
     #[allow(clippy::type_complexity)]
@@ -79,6 +84,10 @@ pub(crate) trait GpuOps: Backend {
 }
 
 impl GpuOps for CubeBackend {
+    fn gpu_column_sums(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        sums::columns(x)
+    }
+
     fn gpu_norm(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -143,27 +152,4 @@ impl GpuOps for CubeBackend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         loss::losses(logits, targets, vocabulary, z_loss as f32, true)
     }
-}
-
-/// The shape of x with the last dimension of y.
-fn with_last(x: &Shape, y: &Shape) -> Shape {
-    let mut shape = x.clone();
-    let last = shape.num_dims() - 1;
-    shape[last] = y[y.num_dims() - 1];
-    shape
-}
-
-/// One number of f32 a row.
-fn numbers_of_rows(rows: &burn::backend::fusion::custom::TensorSpec) -> burn::backend::fusion::custom::TensorSpec {
-    let mut shape = rows.shape.clone();
-    let last = shape.num_dims() - 1;
-    shape[last] = 1;
-    burn::backend::fusion::custom::TensorSpec::new(shape, DType::F32)
-}
-
-/// The sums of runs of rows.
-fn of_parts(x: &burn::backend::fusion::custom::TensorSpec) -> burn::backend::fusion::custom::TensorSpec {
-    let width = x.shape[x.shape.num_dims() - 1];
-    let parts = norm::parts(x.shape.num_elements() / width.max(1));
-    burn::backend::fusion::custom::TensorSpec::new(Shape::new([parts, width]), DType::F32)
 }

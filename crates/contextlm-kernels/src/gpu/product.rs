@@ -1,8 +1,14 @@
-//! Matrix products in bf16 and f16 by kernels that are chosen here. burn tunes: it compiles and runs twenty candidates for
-//! every kind of product, and takes the first that comes near an estimate of the device's speed.
+//! Matrix products in bf16 and f16 by kernels that are chosen here. burn tunes: it compiles and runs up to twenty candidates
+//! for every kind of product, two seconds each, and takes the first that comes near an estimate of the device's speed, which
+//! is seldom a good one.
+//!
+//! Chosen are the fastest of the 46 of `cubek` that were timed on an H100 on 2026-11-26, by layout; docs/src/cuda.md has them.
+//! Where one cannot run (no TMA, as on wgpu and on GPUs before NVIDIA's Hopper; a small product; rows that do not begin at 16
+//! bytes) and in f32, burn tunes. None of those chosen becomes another kernel by itself, as some of `cubek` do.
 
 use burn::backend::TensorMetadata;
 use burn::tensor::{DType, Shape};
+use burn_cubecl::cubecl::features::Tma;
 use burn_cubecl::cubecl::ir::{ElemType, FloatKind, IntKind};
 use burn_cubecl::kernel::matmul::{MatmulStrategy, matmul};
 use burn_cubecl::ops::reshape;
@@ -12,8 +18,8 @@ use cubek::matmul::launch::launch_ref;
 use cubek::matmul::multi_level::Strategy as Levels;
 use cubek::matmul::multi_level::components::tile::TileMatmulKind;
 use cubek::matmul::multi_level::routines::batch::double_buffering::DoubleBufferingArgs;
-use cubek::matmul::multi_level::routines::batch::ordered_double_buffering::OrderedSelectionArgs;
 use cubek::matmul::multi_level::routines::batch::simple::SimpleArgs;
+use cubek::matmul::multi_level::routines::batch::specialized::SpecializedStrategy;
 use cubek::matmul::routine::BlueprintStrategy::Inferred;
 use cubek::matmul::strategy::Strategy;
 use cubek::std::InputBinding;
@@ -22,6 +28,9 @@ use super::rows::new_like;
 
 /// Products with a dimension below it are left to burn.
 const SMALL: usize = 32;
+
+/// What TMA, the unit that loads tiles into shared memory, wants addresses to be multiples of, in bytes.
+const ALIGNED: usize = 16;
 
 /// [`gpu_linear`](super::GpuOps::gpu_linear).
 pub(super) fn linear(x: CubeTensor, weight: CubeTensor) -> CubeTensor {
@@ -37,72 +46,85 @@ pub(super) fn linear(x: CubeTensor, weight: CubeTensor) -> CubeTensor {
 
 /// [`gpu_product`](super::GpuOps::gpu_product).
 pub(super) fn product(x: CubeTensor, y: CubeTensor) -> CubeTensor {
-    let dtype = x.dtype;
-    let (mut shape, of_y) = (x.shape(), y.shape());
-    let rank = shape.num_dims();
-    let (m, k, n) = (shape[rank - 2], shape[rank - 1], of_y[rank - 1]);
-    let low = matches!(dtype, DType::BF16 | DType::F16);
-    if low && m.min(n).min(k) >= SMALL {
-        shape[rank - 1] = n;
-        let out = new_like(&x, shape, dtype);
-        for strategy in strategies() {
-            let elem = elem(dtype);
-            let mut elems = MatmulElems::from_globals(&MatmulGlobalElems { lhs: elem, rhs: elem, out: elem });
-            let [of_x, of_y] = [&x, &y].map(|operand| InputBinding::new(operand.clone().binding(), elem));
-            let to = out.clone().binding();
-            if launch_ref(&strategy, &out.client, of_x, of_y, to, &mut elems).is_ok() {
-                return out;
-            }
-        }
+    if let Some(out) = chosen(&x, &y) {
+        return out;
     }
-    match matmul(x.clone(), y.clone(), None, MatmulStrategy::default(), dtype) {
+    let dtype = x.dtype;
+    match matmul(x, y, None, MatmulStrategy::default(), dtype) {
         Ok(out) => out,
         Err(error) => unreachable!("burn multiplies everything: {error:?}"),
     }
 }
 
-/// The kernels, best first; none: burn tunes.
-fn strategies() -> Vec<Strategy> {
-    use TileMatmulKind::{Cmma, Mma};
-    // TRIAL: by name from the environment.
-    let names = std::env::var("CONTEXTLM_PRODUCT").unwrap_or_else(|_| "ordered_mma_8_2_2,simple_mma_multi".into());
-    let one = |name: &str| -> Option<Strategy> {
-        let parts: Vec<&str> = name.split('_').collect();
-        let number = |i: usize| parts.get(i).and_then(|p| p.parse::<u32>().ok()).unwrap_or(2);
-        let kind = if parts.get(1) == Some(&"cmma") { Cmma } else { Mma };
-        let double = DoubleBufferingArgs { specialized: false, tile_matmul: kind };
-        let simple = SimpleArgs { multi_rows: parts.get(2) == Some(&"multi"), tile_matmul: kind };
-        let levels = match (parts[0], kind) {
-            ("tune", _) => return None,
-            ("ordered", kind) => {
-                let args = OrderedSelectionArgs {
-                    row_count: Some(number(2)),
-                    rows_per_plane: Some(number(3)),
-                    partition_k: Some(number(4)),
-                    tile_matmul: kind,
-                };
-                match kind {
-                    Cmma => Levels::OrderedDoubleCmma(Inferred(args)),
-                    _ => Levels::OrderedDoubleMma(Inferred(args)),
-                }
-            }
-            ("double", Cmma) => Levels::DoubleCyclicCmma(Inferred(double)),
-            ("double", _) => Levels::DoubleCyclicMma(Inferred(double)),
-            ("doubleasync", _) => Levels::DoubleAsyncCyclicMma(Inferred(double)),
-            ("doubletma", _) => Levels::DoubleTmaMma(Inferred(double)),
-            ("tma", Cmma) => Levels::SimpleTmaCmma(Inferred(simple)),
-            ("tma", _) => Levels::SimpleTmaMma(Inferred(simple)),
-            ("spectma", Cmma) => Levels::SpecializedTmaCmma(Inferred(().into())),
-            ("spectma", _) => Levels::SpecializedTmaMma(Inferred(().into())),
-            ("spec", Cmma) => Levels::SpecializedCyclicCmma(Inferred(().into())),
-            ("spec", _) => Levels::SpecializedCyclicMma(Inferred(().into())),
-            ("simple", Cmma) => Levels::SimpleCyclicCmma(Inferred(simple)),
-            ("simple", _) => Levels::SimpleCyclicMma(Inferred(simple)),
-            _ => return None,
-        };
-        Some(levels.into())
+/// The product by the kernel for its layout, if that can run.
+fn chosen(x: &CubeTensor, y: &CubeTensor) -> Option<CubeTensor> {
+    let dtype = x.dtype;
+    let has_tma = x.client.properties().features.tma.contains(Tma::Base);
+    if !has_tma || !matches!(dtype, DType::BF16 | DType::F16) || y.dtype != dtype {
+        return None;
+    }
+    let (mut shape, of_y) = (x.shape(), y.shape());
+    let rank = shape.num_dims();
+    let (m, k, n) = (shape[rank - 2], shape[rank - 1], of_y[rank - 1]);
+    if m.min(n).min(k) < SMALL {
+        return None;
+    }
+    let strategy = strategy(layout(x)?, layout(y)?, k)?;
+    shape[rank - 1] = n;
+    let out = new_like(x, shape, dtype);
+    let elem = elem(dtype);
+    let mut elems = MatmulElems::from_globals(&MatmulGlobalElems { lhs: elem, rhs: elem, out: elem });
+    let [of_x, of_y] = [x, y].map(|operand| InputBinding::new(operand.clone().binding(), elem));
+    let to = out.clone().binding();
+    launch_ref(&strategy.into(), &out.client, of_x, of_y, to, &mut elems).ok().map(|()| out)
+}
+
+/// Which of the last two dimensions lies together in memory.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Layout {
+    Rows,
+    Columns,
+}
+
+/// That of an operand; none for one whose rows, or columns, do not begin at multiples of 16 bytes.
+fn layout(operand: &CubeTensor) -> Option<Layout> {
+    let (shape, strides) = (operand.meta.shape(), operand.meta.strides());
+    let step = ALIGNED / operand.dtype.size();
+    let rank = shape.num_dims();
+    let (layout, within) = match (strides[rank - 2], strides[rank - 1]) {
+        (1, _) => (Layout::Columns, rank - 2),
+        (_, 1) => (Layout::Rows, rank - 1),
+        _ => return None,
     };
-    names.split(',').filter_map(one).collect()
+    let others = (0..rank).filter(|at| *at != within && shape[*at] > 1);
+    // An operand that must be copied first is copied without gaps, hence its length too.
+    let steps = others.map(|at| strides[at]).chain([shape[within]]);
+    let begins = operand.handle.offset_start.unwrap_or(0) % ALIGNED as u64;
+    let aligned = begins == 0 && steps.into_iter().all(|step_of| step_of > 0 && step_of.is_multiple_of(step));
+    aligned.then_some(layout)
+}
+
+/// Measured are, in TFLOP/s, for GPT-2 124M with 8 x 1024 tokens: x W 180 to 226, x W^T 209 to 212 (scores, 64 wide: 84),
+/// x^T W 139 to 203.
+fn strategy(x: Layout, y: Layout, k: usize) -> Option<Levels> {
+    /// Of k, a multiple of which the second kernel was measured with.
+    const STAGE: usize = 64;
+    match (x, y) {
+        (Layout::Rows, Layout::Columns) => {
+            let args = SimpleArgs { multi_rows: true, tile_matmul: TileMatmulKind::Cmma };
+            Some(Levels::SimpleTmaCmma(Inferred(args)))
+        }
+        (Layout::Rows, Layout::Rows) if k.is_multiple_of(STAGE) => {
+            let args = DoubleBufferingArgs { specialized: false, tile_matmul: TileMatmulKind::Mma };
+            Some(Levels::DoubleAsyncStridedMma(Inferred(args)))
+        }
+        (_, Layout::Rows) => {
+            let args = SpecializedStrategy { tile_matmul: TileMatmulKind::Mma };
+            Some(Levels::SpecializedTmaMma(Inferred(args)))
+        }
+        // No model has them.
+        (Layout::Columns, Layout::Columns) => None,
+    }
 }
 
 /// The type as CubeCL names it.

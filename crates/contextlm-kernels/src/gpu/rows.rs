@@ -9,12 +9,6 @@ use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 
-/// Whether the kernels over rows are used: on every device.
-pub(crate) fn has_row_kernels(what: &str) -> bool {
-    // TRIAL: off by name.
-    !std::env::var("CONTEXTLM_GPU_OFF").is_ok_and(|off| off.split(',').any(|name| name == what))
-}
-
 /// Units of a cube without planes.
 const UNITS: u32 = 32;
 

@@ -1,4 +1,4 @@
-//! The gradients of linear maps, registered by hand: those of burn's `linear`, by the products of the backend.
+//! The gradients of linear maps, registered by hand so that a backend may have its own products for them.
 
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
@@ -9,55 +9,83 @@ use burn::backend::{Autodiff, Backend};
 
 use super::ops::LinearMapOps;
 
-/// Parents: x, weight, and bias if there is one. State: x if the weight's gradient is wanted, and weight if that of x is; the
-/// checkpointer keeps them or computes them again.
+/// Parents: x and weight. State: each where the other's gradient is wanted.
 #[derive(Debug)]
-struct LinearMap<const PARENTS: usize>;
+struct Map;
 
-impl<B: Backend + LinearMapOps, const PARENTS: usize> Backward<B, PARENTS> for LinearMap<PARENTS> {
-    type State = [Option<NodeId>; 2];
+/// Parents: x, weight and bias. State: as above.
+#[derive(Debug)]
+struct BiasedMap;
 
-    fn backward(self, ops: Ops<Self::State, PARENTS>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
-        let [x, weight] = ops.state.map(|node| node.map(|node| checkpointer.retrieve_node_output(node)));
+type State = [Option<NodeId>; 2];
+
+/// Of x and weight.
+fn register<B: Backend + LinearMapOps>(
+    [x, weight]: State,
+    [of_x, of_weight]: [Option<NodeId>; 2],
+    upstream: &FloatTensor<B>,
+    grads: &mut Gradients,
+    checkpointer: &mut Checkpointer,
+) {
+    if let (Some(node), Some(weight)) = (of_x, weight) {
+        let weight = checkpointer.retrieve_node_output(weight);
+        grads.register::<B>(node, B::map_x_backward(weight, upstream.clone()));
+    }
+    if let (Some(node), Some(x)) = (of_weight, x) {
+        let x = checkpointer.retrieve_node_output(x);
+        grads.register::<B>(node, B::map_weight_backward(x, upstream.clone()));
+    }
+}
+
+impl<B: Backend + LinearMapOps> Backward<B, 2> for Map {
+    type State = State;
+
+    fn backward(self, ops: Ops<State, 2>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
         let upstream = grads.consume::<B>(&ops.node);
-        let parent = |at: usize| ops.parents.get(at).and_then(Option::as_ref).map(|parent| parent.id);
-        if let (Some(id), Some(weight)) = (parent(0), weight) {
-            grads.register::<B>(id, B::input_gradient(weight, upstream.clone()));
-        }
-        if let (Some(id), Some(x)) = (parent(1), x) {
-            grads.register::<B>(id, B::weight_gradient(x, upstream.clone()));
-        }
-        if let Some(id) = parent(2) {
-            grads.register::<B>(id, B::bias_gradient(upstream));
+        let parents = ops.parents.map(|parent| parent.map(|parent| parent.id));
+        register::<B>(ops.state, parents, &upstream, grads, checkpointer);
+    }
+}
+
+impl<B: Backend + LinearMapOps> Backward<B, 3> for BiasedMap {
+    type State = State;
+
+    fn backward(self, ops: Ops<State, 3>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let upstream = grads.consume::<B>(&ops.node);
+        let [of_x, of_weight, of_bias] = ops.parents.map(|parent| parent.map(|parent| parent.id));
+        register::<B>(ops.state, [of_x, of_weight], &upstream, grads, checkpointer);
+        if let Some(node) = of_bias {
+            grads.register::<B>(node, B::map_bias_backward(upstream));
         }
     }
 }
 
 impl<B: Backend + LinearMapOps, C: CheckpointStrategy> LinearMapOps for Autodiff<B, C> {
     fn linear_map(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
-        let (of_weight, of_x) = (weight.is_tracked(), x.is_tracked());
-        // Compute bound: a checkpointing strategy must not run it a second time.
-        match LinearMap::<2>.prepare::<C>([x.node(), weight.node()]).compute_bound().stateful() {
+        let (x_tracked, weight_tracked) = (x.is_tracked(), weight.is_tracked());
+        let map = |x: FloatTensor<Self>, weight: FloatTensor<Self>| {
+            B::linear_map(x.into_primitive(), weight.into_primitive())
+        };
+        match Map.prepare::<C>([x.node(), weight.node()]).compute_bound().stateful() {
             OpsKind::Tracked(mut prep) => {
-                let state = [of_weight.then(|| prep.checkpoint(&x)), of_x.then(|| prep.checkpoint(&weight))];
-                prep.finish(state, B::map_to_train(x.into_primitive(), weight.into_primitive()))
+                let state = [weight_tracked.then(|| prep.checkpoint(&x)), x_tracked.then(|| prep.checkpoint(&weight))];
+                prep.finish(state, map(x, weight))
             }
-            OpsKind::UnTracked(prep) => prep.finish(B::linear_map(x.into_primitive(), weight.into_primitive())),
+            OpsKind::UnTracked(prep) => prep.finish(map(x, weight)),
         }
     }
 
     fn biased_map(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
-        let (of_weight, of_x) = (weight.is_tracked(), x.is_tracked());
-        match LinearMap::<3>.prepare::<C>([x.node(), weight.node(), bias.node()]).compute_bound().stateful() {
+        let (x_tracked, weight_tracked) = (x.is_tracked(), weight.is_tracked());
+        let map = |x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>| {
+            B::biased_map(x.into_primitive(), weight.into_primitive(), bias.into_primitive())
+        };
+        match BiasedMap.prepare::<C>([x.node(), weight.node(), bias.node()]).compute_bound().stateful() {
             OpsKind::Tracked(mut prep) => {
-                let state = [of_weight.then(|| prep.checkpoint(&x)), of_x.then(|| prep.checkpoint(&weight))];
-                let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.into_primitive());
-                prep.finish(state, B::biased_map_to_train(x, weight, bias))
+                let state = [weight_tracked.then(|| prep.checkpoint(&x)), x_tracked.then(|| prep.checkpoint(&weight))];
+                prep.finish(state, map(x, weight, bias))
             }
-            OpsKind::UnTracked(prep) => {
-                let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.into_primitive());
-                prep.finish(B::biased_map(x, weight, bias))
-            }
+            OpsKind::UnTracked(prep) => prep.finish(map(x, weight, bias)),
         }
     }
 }

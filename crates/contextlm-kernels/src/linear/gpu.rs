@@ -1,11 +1,12 @@
 //! Linear maps on GPUs, by the products chosen there.
 
-use burn::backend::ops::FloatTensorOps;
+use burn::backend::ops::{FloatTensorOps, ModuleOps};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Cube, TensorMetadata};
 use burn::tensor::Shape;
 
 use super::ops::LinearMapOps;
+use crate::cast::cast;
 use crate::gpu::GpuOps;
 
 impl LinearMapOps for Cube {
@@ -21,28 +22,25 @@ impl LinearMapOps for Cube {
         Self::float_add(product, Self::float_reshape(bias, beside))
     }
 
-    fn map_to_train(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
-        Self::linear_map(x, weight)
-    }
-
-    fn biased_map_to_train(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        Self::biased_map(x, weight, bias)
-    }
-
-    fn input_gradient(weight: FloatTensor<Self>, upstream: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn map_x_backward(weight: FloatTensor<Self>, upstream: FloatTensor<Self>) -> FloatTensor<Self> {
         Self::gpu_linear(upstream, Self::float_transpose(weight))
     }
 
-    fn weight_gradient(x: FloatTensor<Self>, upstream: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn map_weight_backward(x: FloatTensor<Self>, upstream: FloatTensor<Self>) -> FloatTensor<Self> {
         let [x, upstream] = [x, upstream].map(|tensor| {
             let shape = tensor.shape();
             let width = shape[shape.num_dims() - 1];
             Self::float_reshape(tensor, Shape::new([shape.num_elements() / width.max(1), width]))
         });
         Self::gpu_product(Self::float_transpose(x), upstream)
+    }
+
+    fn map_bias_backward(upstream: FloatTensor<Self>) -> FloatTensor<Self> {
+        let (shape, dtype) = (upstream.shape(), upstream.dtype());
+        if shape.num_elements() == 0 {
+            return Self::linear_bias_backward(upstream);
+        }
+        let sums = Self::float_sum_dim(Self::gpu_column_sums(upstream), 0);
+        cast::<Self>(Self::float_reshape(sums, Shape::new([shape[shape.num_dims() - 1]])), dtype.into())
     }
 }

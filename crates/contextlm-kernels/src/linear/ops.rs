@@ -24,37 +24,21 @@ pub(crate) trait LinearMapOps: Backend {
         <Self as ModuleOps<Self>>::linear(x, weight, Some(bias))
     }
 
-    /// x W where gradients are wanted.
+    /// The gradient of x, `upstream` being that of the output.
     #[allow(unused_variables)]
-    fn map_to_train(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
-        <Self as ModuleOps<Self>>::linear(x, weight, None)
-    }
-
-    /// x W + b where gradients are wanted.
-    #[allow(unused_variables)]
-    fn biased_map_to_train(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        <Self as ModuleOps<Self>>::linear(x, weight, Some(bias))
-    }
-
-    /// The gradient of x.
-    #[allow(unused_variables)]
-    fn input_gradient(weight: FloatTensor<Self>, upstream: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn map_x_backward(weight: FloatTensor<Self>, upstream: FloatTensor<Self>) -> FloatTensor<Self> {
         <Self as ModuleOps<Self>>::linear_x_backward(weight, upstream)
     }
 
-    /// The gradient of W.
+    /// The gradient of the weight.
     #[allow(unused_variables)]
-    fn weight_gradient(x: FloatTensor<Self>, upstream: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn map_weight_backward(x: FloatTensor<Self>, upstream: FloatTensor<Self>) -> FloatTensor<Self> {
         <Self as ModuleOps<Self>>::linear_weight_backward(x, upstream)
     }
 
-    /// The gradient of b.
+    /// The gradient of the bias.
     #[allow(unused_variables)]
-    fn bias_gradient(upstream: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn map_bias_backward(upstream: FloatTensor<Self>) -> FloatTensor<Self> {
         <Self as ModuleOps<Self>>::linear_bias_backward(upstream)
     }
 }
@@ -75,6 +59,3 @@ impl LinearMapOps for burn::backend::Flex {
         }
     }
 }
-
-#[cfg(feature = "libtorch")]
-impl LinearMapOps for burn::backend::LibTorch {}

@@ -1,13 +1,11 @@
-//! The norms on flex: one pass over the rows forward, and one backward, in which a row stays in the first cache.
+//! The norms on flex.
 
 use burn::backend::ops::ModuleOps;
 use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::Shape;
 
-use super::composed;
 use super::ops::NormOps;
-use crate::flex::math::sum;
-use crate::flex::parallel::{blocks, rows_of_block};
+use super::{composed, slices};
 use crate::flex::tensor::{FlexTensor, all_f32, contiguous, tensor, values};
 
 impl NormOps for Flex {
@@ -16,7 +14,9 @@ impl NormOps for Flex {
             return <Self as ModuleOps<Self>>::layer_norm(x, weight, Some(bias), eps);
         }
         let (x, weight, bias) = (contiguous(x), contiguous(weight), contiguous(bias));
-        tensor(forward::<true>(values(&x), values(&weight), values(&bias), eps as f32), x.shape())
+        let mut out = vec![0.0; values(&x).len()];
+        slices::forward::<true>(&mut out, values(&x), values(&weight), values(&bias), eps as f32);
+        tensor(out, x.shape())
     }
 
     fn fused_layer_norm_backward(
@@ -36,7 +36,9 @@ impl NormOps for Flex {
             return composed::rms_norm::<Self>(x, weight, eps);
         }
         let (x, weight) = (contiguous(x), contiguous(weight));
-        tensor(forward::<false>(values(&x), values(&weight), &[], eps as f32), x.shape())
+        let mut out = vec![0.0; values(&x).len()];
+        slices::forward::<false>(&mut out, values(&x), values(&weight), &[], eps as f32);
+        tensor(out, x.shape())
     }
 
     fn fused_rms_norm_backward(
@@ -53,56 +55,7 @@ impl NormOps for Flex {
     }
 }
 
-/// Mean (0 in RMS norm) and 1 / sqrt(variance + eps) of a row.
-#[inline(always)]
-fn moments<const CENTRED: bool>(row: &[f32], eps: f32) -> (f32, f32) {
-    let count = row.len() as f32;
-    let mean = if CENTRED {
-        sum(
-            row.len(),
-            #[inline(always)]
-            |i| row[i],
-        ) / count
-    } else {
-        0.0
-    };
-    let squares = sum(
-        row.len(),
-        #[inline(always)]
-        |i| (row[i] - mean) * (row[i] - mean),
-    );
-    (mean, 1.0 / (squares / count + eps).sqrt())
-}
-
-/// The normed rows. `CENTRED`: layer norm; else RMS norm, which has no bias.
-fn forward<const CENTRED: bool>(x: &[f32], weight: &[f32], bias: &[f32], eps: f32) -> Vec<f32> {
-    let width = weight.len();
-    let block = rows_of_block(width) * width;
-    let mut out = vec![0.0; x.len()];
-    blocks(
-        &mut out,
-        block,
-        #[inline(always)]
-        |number, out| {
-            for (row, out) in x[number * block..].chunks_exact(width).zip(out.chunks_exact_mut(width)) {
-                let (mean, scale) = moments::<CENTRED>(row, eps);
-                if CENTRED {
-                    for (((out, x), weight), bias) in out.iter_mut().zip(row).zip(weight).zip(bias) {
-                        *out = (x - mean) * scale * weight + bias;
-                    }
-                } else {
-                    for ((out, x), weight) in out.iter_mut().zip(row).zip(weight) {
-                        *out = x * scale * weight;
-                    }
-                }
-            }
-        },
-    );
-    out
-}
-
-/// Gradients of x, weight and bias, as [`composed::gradients`] says. The mean and the deviation are computed again, which
-/// is cheaper than to keep and fetch them. Those of weight and bias are summed in each block, then over the blocks in order.
+/// Gradients of x, weight and bias.
 fn gradients<const CENTRED: bool>(
     x: FlexTensor,
     weight: FlexTensor,
@@ -110,69 +63,11 @@ fn gradients<const CENTRED: bool>(
     eps: f64,
 ) -> (FlexTensor, FlexTensor, FlexTensor) {
     let (x, weight, upstream) = (contiguous(x), contiguous(weight), contiguous(upstream));
-    let (shape, eps) = (x.shape(), eps as f32);
-    let (x, weight, upstream) = (values(&x), values(&weight), values(&upstream));
-    let width = weight.len();
-    let block = rows_of_block(width) * width;
-    let mut for_x = vec![0.0; x.len()];
-    let sums = blocks(
-        &mut for_x,
-        block,
-        #[inline(always)]
-        |number, for_x| {
-            let mut sums = vec![0.0; 2 * width]; // of weight and of bias
-            let (for_weight, for_bias) = sums.split_at_mut(width);
-            let rows = x[number * block..].chunks_exact(width).zip(upstream[number * block..].chunks_exact(width));
-            for ((x, upstream), for_x) in rows.zip(for_x.chunks_exact_mut(width)) {
-                row_gradients::<CENTRED>(x, weight, upstream, eps, for_x, for_weight, for_bias);
-            }
-            sums
-        },
-    );
-    let mut total = vec![0.0; 2 * width];
-    for sums in sums {
-        total.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
-    }
-    let for_bias = total.split_off(width);
-    let of_width = |values: Vec<f32>| tensor(values, Shape::new([width]));
-    (tensor(for_x, shape), of_width(total), of_width(for_bias))
-}
-
-#[inline(always)]
-fn row_gradients<const CENTRED: bool>(
-    x: &[f32],
-    weight: &[f32],
-    upstream: &[f32],
-    eps: f32,
-    for_x: &mut [f32],
-    for_weight: &mut [f32],
-    for_bias: &mut [f32],
-) {
-    let (width, count) = (weight.len(), weight.len() as f32);
-    let (x, upstream, for_x) = (&x[..width], &upstream[..width], &mut for_x[..width]);
-    let (for_weight, for_bias) = (&mut for_weight[..width], &mut for_bias[..width]);
-    let (mean, scale) = moments::<CENTRED>(x, eps);
-    let along = sum(
-        width,
-        #[inline(always)]
-        |i| upstream[i] * weight[i] * (x[i] - mean),
-    ) * scale
-        / count;
-    let level = if CENTRED {
-        sum(
-            width,
-            #[inline(always)]
-            |i| upstream[i] * weight[i],
-        ) / count
-    } else {
-        0.0
-    };
-    for i in 0..width {
-        let n = (x[i] - mean) * scale;
-        for_x[i] = (upstream[i] * weight[i] - level - n * along) * scale;
-        for_weight[i] += upstream[i] * n;
-        if CENTRED {
-            for_bias[i] += upstream[i];
-        }
-    }
+    let mut for_x = vec![0.0; values(&x).len()];
+    let of_width = slices::gradients::<CENTRED>(&mut for_x, values(&x), values(&weight), values(&upstream), eps as f32);
+    let [for_weight, for_bias] = of_width.map(|sums| {
+        let width = sums.len();
+        tensor(sums, Shape::new([width]))
+    });
+    (tensor(for_x, x.shape()), for_weight, for_bias)
 }

@@ -7,7 +7,7 @@ use burn::tensor::{DType, Shape};
 
 use super::composed;
 use super::ops::NormOps;
-use crate::gpu::{GpuOps, has_row_kernels};
+use crate::gpu::GpuOps;
 
 /// A row's share of a unit of 32 fits in its registers.
 const WIDEST: usize = 2048;
@@ -63,7 +63,7 @@ fn by_planes(x: &FloatTensor<Cube>, weight: &FloatTensor<Cube>) -> bool {
     let shape = x.shape();
     let width = shape[shape.num_dims() - 1];
     let one_type = x.dtype() == DType::F32 && weight.dtype() == DType::F32;
-    one_type && (1..=WIDEST).contains(&width) && shape.num_elements() > 0 && has_row_kernels("norm")
+    one_type && (1..=WIDEST).contains(&width) && shape.num_elements() > 0
 }
 
 fn sum_of_parts(parts: FloatTensor<Cube>) -> FloatTensor<Cube> {

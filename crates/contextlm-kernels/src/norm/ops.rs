@@ -49,6 +49,3 @@ pub(crate) trait NormOps: Backend {
         composed::gradients::<Self>(x, weight, upstream, eps, false)
     }
 }
-
-#[cfg(feature = "libtorch")]
-impl NormOps for burn::backend::LibTorch {}

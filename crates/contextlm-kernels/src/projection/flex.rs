@@ -8,9 +8,9 @@ use super::ops::ProjectionOps;
 use crate::KeyRanges;
 use crate::attention::tiles::{Saved, Sizes, backward, forward};
 use crate::flex::heads::Heads;
-use crate::flex::parallel::{blocks, rows_of_block};
 use crate::flex::tensor::{FlexTensor, contiguous, tensor, values};
 use crate::rotary::flex::{Angles, rotate};
+use crate::slices::parallel::{blocks, rows_of_block};
 
 impl ProjectionOps for Flex {
     fn fused_projection_with_sums(

@@ -1,15 +1,13 @@
-//! Attention from a projection on LibTorch's CPU backend: the parts are read where they are, and there is one gradient.
+//! Attention from a projection on LibTorch: the parts are read where they are, and there is one gradient.
 
 use burn::backend::LibTorch;
-use burn::backend::tensor::FloatTensor;
 use tch::Tensor;
 
 use super::QkvOrder;
 use super::ops::ProjectionOps;
 use crate::KeyRanges;
 use crate::attention::libtorch::Inputs;
-
-type TorchTensor = FloatTensor<LibTorch>;
+use crate::libtorch::TorchTensor;
 
 /// Where the three parts are told apart in [B, T, 3, H, Dh] or [B, T, H, 3, Dh].
 fn axis(order: QkvOrder) -> i64 {

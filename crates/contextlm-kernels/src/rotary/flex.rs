@@ -4,8 +4,8 @@ use burn::backend::{Flex, TensorMetadata};
 
 use super::ops::RotaryOps;
 use crate::flex::heads::{Heads, heads, with_whole_heads};
-use crate::flex::parallel::{blocks, rows_of_block};
 use crate::flex::tensor::{FlexTensor, contiguous, tensor, values};
+use crate::slices::parallel::{blocks, rows_of_block};
 
 impl RotaryOps for Flex {
     fn fused_rotary(x: FlexTensor, cos: FlexTensor, sin: FlexTensor, back: bool) -> FlexTensor {

@@ -1,11 +1,9 @@
-//! SwiGLU on flex, one pass forward and one for each gradient.
+//! SwiGLU on flex.
 
 use burn::backend::{Flex, TensorMetadata};
 
-use super::composed;
 use super::ops::SwiGluOps;
-use crate::flex::math::sigmoid;
-use crate::flex::parallel::{map2, map3};
+use super::{composed, slices};
 use crate::flex::tensor::{FlexTensor, all_f32, contiguous, tensor, values};
 
 impl SwiGluOps for Flex {
@@ -14,12 +12,8 @@ impl SwiGluOps for Flex {
             return composed::swiglu::<Self>(gate, up);
         }
         let (gate, up) = (contiguous(gate), contiguous(up));
-        let out = map2(
-            values(&gate),
-            values(&up),
-            #[inline(always)]
-            |gate, up| gate * sigmoid(gate) * up,
-        );
+        let mut out = vec![0.0; values(&gate).len()];
+        slices::swiglu(&mut out, values(&gate), values(&up));
         tensor(out, gate.shape())
     }
 
@@ -28,20 +22,8 @@ impl SwiGluOps for Flex {
             return composed::gradients::<Self>(gate, up, upstream);
         }
         let (gate, up, upstream) = (contiguous(gate), contiguous(up), contiguous(upstream));
-        let for_gate = map3(
-            [values(&gate), values(&up), values(&upstream)],
-            #[inline(always)]
-            |gate, up, upstream| {
-                let s = sigmoid(gate);
-                upstream * up * s * (1.0 + gate * (1.0 - s))
-            },
-        );
-        let for_up = map2(
-            values(&gate),
-            values(&upstream),
-            #[inline(always)]
-            |gate, upstream| upstream * gate * sigmoid(gate),
-        );
+        let [mut for_gate, mut for_up] = [(); 2].map(|()| vec![0.0; values(&gate).len()]);
+        slices::gradients([&mut for_gate, &mut for_up], values(&gate), values(&up), values(&upstream));
         (tensor(for_gate, gate.shape()), tensor(for_up, gate.shape()))
     }
 }

@@ -30,6 +30,3 @@ pub(crate) trait SwiGluOps: Backend {
 
 #[cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu"))]
 impl SwiGluOps for burn::backend::Cube {}
-
-#[cfg(feature = "libtorch")]
-impl SwiGluOps for burn::backend::LibTorch {}

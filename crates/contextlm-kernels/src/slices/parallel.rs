@@ -40,12 +40,14 @@ pub(crate) fn blocks<R: Send>(out: &mut [f32], block: usize, work: impl Fn(usize
     }
 }
 
-/// `value` of every element.
+/// `value` of every element, in `out`.
+///
+/// # Panics
+/// If x is shorter than `out`; so below.
 #[inline(always)]
-pub(crate) fn map(x: &[f32], value: impl Fn(f32) -> f32 + Sync) -> Vec<f32> {
-    let mut out = vec![0.0; x.len()];
+pub(crate) fn map(out: &mut [f32], x: &[f32], value: impl Fn(f32) -> f32 + Sync) {
     blocks(
-        &mut out,
+        out,
         BLOCK,
         #[inline(always)]
         |number, out| {
@@ -55,15 +57,13 @@ pub(crate) fn map(x: &[f32], value: impl Fn(f32) -> f32 + Sync) -> Vec<f32> {
             }
         },
     );
-    out
 }
 
-/// `value` of every element of two inputs of one length.
+/// `value` of every element of two inputs, in `out`.
 #[inline(always)]
-pub(crate) fn map2(x: &[f32], y: &[f32], value: impl Fn(f32, f32) -> f32 + Sync) -> Vec<f32> {
-    let mut out = vec![0.0; x.len()];
+pub(crate) fn map2(out: &mut [f32], x: &[f32], y: &[f32], value: impl Fn(f32, f32) -> f32 + Sync) {
     blocks(
-        &mut out,
+        out,
         BLOCK,
         #[inline(always)]
         |number, out| {
@@ -73,15 +73,13 @@ pub(crate) fn map2(x: &[f32], y: &[f32], value: impl Fn(f32, f32) -> f32 + Sync)
             }
         },
     );
-    out
 }
 
-/// `value` of every element of three inputs of one length.
+/// `value` of every element of three inputs, in `out`.
 #[inline(always)]
-pub(crate) fn map3(x: [&[f32]; 3], value: impl Fn(f32, f32, f32) -> f32 + Sync) -> Vec<f32> {
-    let mut out = vec![0.0; x[0].len()];
+pub(crate) fn map3(out: &mut [f32], x: [&[f32]; 3], value: impl Fn(f32, f32, f32) -> f32 + Sync) {
     blocks(
-        &mut out,
+        out,
         BLOCK,
         #[inline(always)]
         |number, out| {
@@ -91,5 +89,4 @@ pub(crate) fn map3(x: [&[f32]; 3], value: impl Fn(f32, f32, f32) -> f32 + Sync) 
             }
         },
     );
-    out
 }

@@ -1,0 +1,63 @@
+//! PyTorch's memory-efficient attention for GPUs, causal and without dropout.
+
+use tch::{Device, Kind, Tensor};
+
+/// From q, k and v [B, H, T, Dh], the mix of values of that shape, and the logarithm of every softmax's sum [B, H, T'], where T'
+/// is T up to a multiple of 32: the backward wants them as they are.
+pub(super) fn forward(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64) -> (Tensor, Tensor) {
+    let (keep_sums, dropout, causal) = (true, 0.0, true);
+    let (out, sums, _seed, _offset) = Tensor::internal_scaled_dot_product_efficient_attention(
+        q,
+        k,
+        v,
+        None::<Tensor>,
+        keep_sums,
+        dropout,
+        causal,
+        scale,
+    );
+    (out, sums)
+}
+
+/// The gradients of q, k and v, [B, H, T, Dh] as all tensors here but `sums`, which is that of [`forward`].
+pub(super) fn backward(
+    upstream: &Tensor,
+    [q, k, v]: [&Tensor; 3],
+    out: &Tensor,
+    sums: &Tensor,
+    scale: f64,
+) -> (Tensor, Tensor, Tensor) {
+    /// `CausalFromTopLeft` of PyTorch's `CustomMaskType`.
+    const CAUSAL: i64 = 1;
+    let (queries, keys) = (q.size()[2], k.size()[2]);
+    // The operation below that of the forward, whose tensors are [B, T, H, Dh]: tch does not export the one beside it.
+    let by_entry = |x: &Tensor| x.transpose(1, 2);
+    // What reaches the output may be one number for all of its elements, or in another order; the kernel wants it side by side.
+    let upstream = by_entry(upstream).contiguous();
+    // Read with dropout only.
+    let none = Tensor::zeros([], (Kind::Int64, Device::Cpu));
+    let (dropout, bias_gradient, shared_storage) = (0.0, false, false);
+    let (for_q, for_k, for_v, _) = Tensor::internal_efficient_attention_backward(
+        &upstream,
+        &by_entry(q),
+        &by_entry(k),
+        &by_entry(v),
+        None::<Tensor>, // bias
+        &by_entry(out),
+        None, // ends of packed sequences of queries
+        None, // and of keys
+        queries,
+        keys,
+        sums,
+        dropout,
+        &none, // seed
+        &none, // offset
+        CAUSAL,
+        bias_gradient,
+        scale,
+        None, // splits of the keys: its own choice
+        None, // window
+        shared_storage,
+    );
+    (by_entry(&for_q), by_entry(&for_k), by_entry(&for_v))
+}

@@ -1,0 +1,36 @@
+//! What fusion must know of the results before they exist.
+
+use burn::backend::fusion::custom::TensorSpec;
+use burn::tensor::{DType, Shape};
+
+use super::{norm, sums};
+
+/// The shape of x with the last dimension of y.
+pub(super) fn with_last(x: &Shape, y: &Shape) -> Shape {
+    let mut shape = x.clone();
+    let last = shape.num_dims() - 1;
+    shape[last] = y[y.num_dims() - 1];
+    shape
+}
+
+/// One number of f32 a row.
+pub(super) fn numbers_of_rows(rows: &TensorSpec) -> TensorSpec {
+    let mut shape = rows.shape.clone();
+    let last = shape.num_dims() - 1;
+    shape[last] = 1;
+    TensorSpec::new(shape, DType::F32)
+}
+
+/// The sums of runs of rows, as many as the backward pass of norms has.
+pub(super) fn of_parts(x: &TensorSpec) -> TensorSpec {
+    let width = x.shape[x.shape.num_dims() - 1];
+    let parts = norm::parts(x.shape.num_elements() / width.max(1));
+    TensorSpec::new(Shape::new([parts, width]), DType::F32)
+}
+
+/// The same, as many as sums of columns have.
+pub(super) fn of_runs(x: &TensorSpec) -> TensorSpec {
+    let width = x.shape[x.shape.num_dims() - 1];
+    let parts = sums::parts(x.shape.num_elements() / width.max(1));
+    TensorSpec::new(Shape::new([parts, width]), DType::F32)
+}

@@ -1,0 +1,152 @@
+//! The operations of `contextlm-kernels` on every LibTorch device of this build against their definitions in burn's
+//! operations, values and gradients: in f32, and in bf16 and f16 against f32 on the same rounded inputs.
+
+use burn::tensor::activation::{log_softmax, sigmoid};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use contextlm_kernels::{
+    CrossEntropyOptions, IGNORE_INDEX, gelu, gelu_tanh, layer_norm, linear, linear_cross_entropy, rms_norm, swiglu,
+};
+
+use crate::backends::devices;
+use crate::fused_attention::{assert_near, noise, values};
+
+/// From matrices to a matrix.
+type Operation = fn(&[Tensor<2>]) -> Tensor<2>;
+
+fn row(x: &Tensor<2>) -> Tensor<1> {
+    x.clone().flatten(0, 1)
+}
+
+/// Compares values and gradients of an operation and its definition. `shapes` gives those of its inputs for some rows of a
+/// width; the first is also read where its elements do not stand in the order of its rows.
+fn compare(what: &str, operation: Operation, definition: Operation, shapes: fn(usize, usize) -> Vec<[usize; 2]>) {
+    let dtypes = [(DType::F32, 1e-5, 1e-4), (DType::BF16, 2e-2, 2e-2), (DType::F16, 2e-2, 2e-2)];
+    for (name, device) in devices().into_iter().filter(|(name, _)| name.starts_with("libtorch")) {
+        let device = device.autodiff();
+        for (dtype, of_values, of_gradients) in dtypes {
+            for (rows, width) in [(0, 8), (1, 1), (1, 16), (3, 33), (257, 40), (5, 2048)] {
+                for turned in [false, true] {
+                    let shapes = shapes(rows, width);
+                    let expected = run(definition, &shapes, turned, [dtype, DType::F32], &device);
+                    let found = run(operation, &shapes, turned, [dtype; 2], &device);
+                    for (part, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                        let tolerance = if part == 0 { of_values } else { of_gradients };
+                        let what =
+                            format!("{name}, {what}, {dtype:?}, {rows} of {width}, turned {turned}, part {part}");
+                        assert_near(&what, found, expected, tolerance);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The output, and the gradients of the inputs, which are rounded to the first type and computed with in the second.
+fn run(
+    operation: Operation,
+    shapes: &[[usize; 2]],
+    turned: bool,
+    [rounded, computed]: [DType; 2],
+    device: &Device,
+) -> Vec<Vec<f64>> {
+    let leaf = |(number, [rows, width]): (usize, &[usize; 2])| {
+        let turned = turned && number == 0;
+        let x: Tensor<2> = noise(if turned { [*width, *rows] } else { [*rows, *width] }, 1.0 + number as f32, device);
+        x.cast(rounded).cast(computed).detach().require_grad()
+    };
+    let leaves: Vec<Tensor<2>> = shapes.iter().enumerate().map(leaf).collect();
+    let mut inputs = leaves.clone();
+    if turned {
+        inputs[0] = inputs[0].clone().transpose();
+    }
+    let y = operation(&inputs).cast(DType::F32);
+    let upstream: Tensor<2> = noise(y.dims(), 9.0, device);
+    let gradients = (y.clone() * upstream.cast(rounded).cast(DType::F32)).sum().backward();
+    let of = |leaf: &Tensor<2>| values(leaf.grad(&gradients).unwrap().cast(DType::F32));
+    [vec![values(y)], leaves.iter().map(of).collect()].concat()
+}
+
+#[test]
+fn norms() {
+    let shapes = |rows, width| vec![[rows, width], [1, width], [1, width]];
+    let definition = |x: &[Tensor<2>]| {
+        let centred = x[0].clone() - x[0].clone().mean_dim(1);
+        let variance = centred.clone().square().mean_dim(1);
+        centred / (variance + 1e-5).sqrt() * x[1].clone() + x[2].clone()
+    };
+    compare("layer norm", |x| layer_norm(x[0].clone(), row(&x[1]), row(&x[2]), 1e-5), definition, shapes);
+    let definition = |x: &[Tensor<2>]| {
+        let root = (x[0].clone().square().mean_dim(1) + 1e-5).sqrt();
+        x[0].clone() / root * x[1].clone()
+    };
+    let shapes = |rows, width| vec![[rows, width], [1, width]];
+    compare("RMS norm", |x| rms_norm(x[0].clone(), row(&x[1]), 1e-5), definition, shapes);
+}
+
+#[test]
+fn activations() {
+    let one = |rows, width| vec![[rows, width]];
+    let exact = |x: &[Tensor<2>]| x[0].clone() * ((x[0].clone() / 2f64.sqrt()).erf() + 1.0) * 0.5;
+    compare("GELU", |x| gelu(x[0].clone()), exact, one);
+    let by_tanh = |x: &[Tensor<2>]| {
+        let x = x[0].clone();
+        let inner = (x.clone() + x.clone() * x.clone() * x.clone() * 0.044715) * (2.0 / core::f64::consts::PI).sqrt();
+        x * (inner.tanh() + 1.0) * 0.5
+    };
+    compare("GELU by tanh", |x| gelu_tanh(x[0].clone()), by_tanh, one);
+    let gated = |x: &[Tensor<2>]| x[0].clone() * sigmoid(x[0].clone()) * x[1].clone();
+    let two = |rows, width| vec![[rows, width]; 2];
+    compare("SwiGLU", |x| swiglu(x[0].clone(), x[1].clone()), gated, two);
+}
+
+#[test]
+fn linear_maps() {
+    let shapes = |rows, width| vec![[rows, width], [width, 7], [1, 7]];
+    let biased = |x: &[Tensor<2>]| {
+        // As a batch of rows, which burn would multiply one after the other.
+        let rows = x[0].clone().unsqueeze_dim::<3>(1);
+        linear(rows, x[1].clone(), Some(row(&x[2]))).squeeze_dim(1)
+    };
+    compare("map with bias", biased, |x| x[0].clone().matmul(x[1].clone()) + x[2].clone(), shapes);
+    let plain = |x: &[Tensor<2>]| linear(x[0].clone(), x[1].clone().transpose(), None);
+    let shapes = |rows, width| vec![[rows, width], [7, width]];
+    compare("map", plain, |x| x[0].clone().matmul(x[1].clone().transpose()), shapes);
+}
+
+const VOCABULARY: usize = 67;
+
+/// Some of which are ignored.
+fn targets(rows: usize, device: &Device) -> Tensor<1, Int> {
+    let of_row = |row: usize| if row % 5 == 2 { IGNORE_INDEX } else { (row * 31 % VOCABULARY) as i64 };
+    Tensor::from_data(TensorData::new((0..rows).map(of_row).collect::<Vec<_>>(), [rows]), device)
+}
+
+/// Makes logits near 1, which bf16 has to three digits.
+fn scaled(x: &Tensor<2>) -> Tensor<2> {
+    x.clone() / (x.dims()[1] as f64).sqrt()
+}
+
+#[test]
+fn the_loss() {
+    let shapes = |rows, width| vec![[rows, width], [VOCABULARY, width]];
+    // Slices of 100 rows, the last of them shorter.
+    let loss = |x: &[Tensor<2>]| {
+        let options = CrossEntropyOptions { divisor: 4.0, z_loss: 0.01, slice_rows: Some(100) };
+        let targets = targets(x[0].dims()[0], &x[0].device().without_autodiff());
+        linear_cross_entropy(scaled(&x[0]), x[1].clone(), targets, options).reshape([1, 1])
+    };
+    let definition = |x: &[Tensor<2>]| {
+        let (rows, device) = (x[0].dims()[0], x[0].device());
+        if rows == 0 {
+            return (x[0].clone().sum() + x[1].clone().sum()).mul_scalar(0.0).reshape([1, 1]);
+        }
+        let targets = targets(rows, &device).reshape([rows, 1]);
+        let known = targets.clone().not_equal_elem(IGNORE_INDEX).float();
+        let logits = scaled(&x[0]).matmul(x[1].clone().transpose());
+        let targets = targets.clamp_min(0);
+        let log_p = log_softmax(logits.clone(), 1).gather(1, targets.clone());
+        let normaliser = logits.gather(1, targets) - log_p.clone();
+        ((normaliser.square() * 0.01 - log_p) * known).sum().div_scalar(4.0).reshape([1, 1])
+    };
+    compare("loss", loss, definition, shapes);
+}
