@@ -1,14 +1,16 @@
-//! The operations of `contextlm-kernels` on every LibTorch device of this build against their definitions in burn's
-//! operations, values and gradients: in f32, and in bf16 and f16 against f32 on the same rounded inputs.
+//! The operations of `contextlm-kernels` on every device of this build but flex against their definitions in burn's
+//! operations, values and gradients: in f32, and in bf16 and f16, where the device has them, against f32 on the same rounded
+//! inputs.
 
 use burn::tensor::activation::{log_softmax, sigmoid};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use contextlm_kernels::{
-    CrossEntropyOptions, IGNORE_INDEX, gelu, gelu_tanh, layer_norm, linear, linear_cross_entropy, rms_norm, swiglu,
+    CrossEntropyOptions, IGNORE_INDEX, embedding, gelu, gelu_tanh, layer_norm, linear, linear_cross_entropy, rms_norm,
+    swiglu,
 };
 
 use crate::backends::devices;
-use crate::fused_attention::{assert_near, noise, values};
+use crate::fused_attention::{assert_near, exact, noise, values};
 
 /// From matrices to a matrix.
 type Operation = fn(&[Tensor<2>]) -> Tensor<2>;
@@ -20,11 +22,21 @@ fn row(x: &Tensor<2>) -> Tensor<1> {
 /// Compares values and gradients of an operation and its definition. `shapes` gives those of its inputs for some rows of a
 /// width; the first is also read where its elements do not stand in the order of its rows.
 fn compare(what: &str, operation: Operation, definition: Operation, shapes: fn(usize, usize) -> Vec<[usize; 2]>) {
-    let dtypes = [(DType::F32, 1e-5, 1e-4), (DType::BF16, 2e-2, 2e-2), (DType::F16, 2e-2, 2e-2)];
-    for (name, device) in devices().into_iter().filter(|(name, _)| name.starts_with("libtorch")) {
+    for (name, device) in devices() {
+        let in_f32 = (exact(&name, 1e-5), exact(&name, 1e-4));
+        let dtypes = [(DType::F32, in_f32), (DType::BF16, (2e-2, 2e-2)), (DType::F16, (2e-2, 2e-2))];
+        let gpu = !name.starts_with("libtorch");
+        // Of no rows, GPUs are asked by whole models. Chosen products have 32 rows and columns at least.
+        let sizes: &[_] = match gpu {
+            true => &[(1, 1), (3, 33), (192, 96), (257, 40), (5, 2048)],
+            false => &[(0, 8), (1, 1), (1, 16), (3, 33), (257, 40), (5, 2048)],
+        };
         let device = device.autodiff();
-        for (dtype, of_values, of_gradients) in dtypes {
-            for (rows, width) in [(0, 8), (1, 1), (1, 16), (3, 33), (257, 40), (5, 2048)] {
+        for (dtype, (of_values, of_gradients)) in dtypes {
+            if gpu && !device.supports_dtype(dtype) {
+                continue;
+            }
+            for &(rows, width) in sizes {
                 for turned in [false, true] {
                     let shapes = shapes(rows, width);
                     let expected = run(definition, &shapes, turned, [dtype, DType::F32], &device);
@@ -86,8 +98,8 @@ fn norms() {
 #[test]
 fn activations() {
     let one = |rows, width| vec![[rows, width]];
-    let exact = |x: &[Tensor<2>]| x[0].clone() * ((x[0].clone() / 2f64.sqrt()).erf() + 1.0) * 0.5;
-    compare("GELU", |x| gelu(x[0].clone()), exact, one);
+    let by_erf = |x: &[Tensor<2>]| x[0].clone() * ((x[0].clone() / 2f64.sqrt()).erf() + 1.0) * 0.5;
+    compare("GELU", |x| gelu(x[0].clone()), by_erf, one);
     let by_tanh = |x: &[Tensor<2>]| {
         let x = x[0].clone();
         let inner = (x.clone() + x.clone() * x.clone() * x.clone() * 0.044715) * (2.0 / core::f64::consts::PI).sqrt();
@@ -99,9 +111,14 @@ fn activations() {
     compare("SwiGLU", |x| swiglu(x[0].clone(), x[1].clone()), gated, two);
 }
 
+/// Outputs of a linear map of such a width: few, or enough for a product that GPUs choose.
+fn outputs(width: usize) -> usize {
+    if width == 96 { 128 } else { 7 }
+}
+
 #[test]
 fn linear_maps() {
-    let shapes = |rows, width| vec![[rows, width], [width, 7], [1, 7]];
+    let shapes = |rows, width| vec![[rows, width], [width, outputs(width)], [1, outputs(width)]];
     let biased = |x: &[Tensor<2>]| {
         // As a batch of rows, which burn would multiply one after the other.
         let rows = x[0].clone().unsqueeze_dim::<3>(1);
@@ -109,8 +126,34 @@ fn linear_maps() {
     };
     compare("map with bias", biased, |x| x[0].clone().matmul(x[1].clone()) + x[2].clone(), shapes);
     let plain = |x: &[Tensor<2>]| linear(x[0].clone(), x[1].clone().transpose(), None);
-    let shapes = |rows, width| vec![[rows, width], [7, width]];
+    let shapes = |rows, width| vec![[rows, width], [outputs(width), width]];
     compare("map", plain, |x| x[0].clone().matmul(x[1].clone().transpose()), shapes);
+}
+
+/// Of a table: fewer than there are tokens, one of which nobody uses.
+const ENTRIES: usize = 23;
+
+/// The entry of a token.
+fn entry(token: usize) -> usize {
+    token * token % (ENTRIES - 1)
+}
+
+#[test]
+fn embeddings() {
+    let rows = |x: &[Tensor<2>]| {
+        let ([_, width], [tokens, _]) = (x[0].dims(), x[1].dims());
+        let numbers: Vec<_> = (0..tokens).map(|token| entry(token) as i64).collect();
+        let numbers = TensorData::new(numbers, [1, tokens]);
+        let numbers = Tensor::<2, Int>::from_data(numbers, &x[0].device().without_autodiff());
+        embedding(x[0].clone(), numbers).reshape([tokens, width]) * x[1].clone()
+    };
+    let definition = |x: &[Tensor<2>]| {
+        let tokens = x[1].dims()[0];
+        // Of no tokens, no rows of the table.
+        let of = |token: usize| x[0].clone().slice([entry(token)..entry(token) + tokens.min(1)]);
+        Tensor::cat((0..tokens.max(1)).map(of).collect(), 0) * x[1].clone()
+    };
+    compare("embedding", rows, definition, |rows, width| vec![[ENTRIES, width], [rows, width]]);
 }
 
 const VOCABULARY: usize = 67;

@@ -5,6 +5,7 @@ use std::ops::Range;
 use burn::module::{Module, Param};
 use burn::nn::{Dropout, DropoutConfig};
 use burn::tensor::{DType, Device, Int, Tensor};
+use contextlm_kernels::embedding;
 use contextlm_nn::{
     AttentionConfig, Block, BlockConfig, Init, KvCache, MlpConfig, MlpKind, Norm, NormConfig, NormKind, Positions,
     QkvLayout, Residual, cast,
@@ -263,7 +264,7 @@ impl Backbone for Gpt2 {
 pub(crate) fn rows_of(table: Tensor<2>, numbers: Tensor<2, Int>) -> Tensor<3> {
     // The gradient of a row is a sum over all its uses, which bf16 could not add up.
     let table = if table.is_tracked() { cast(table, DType::F32) } else { table };
-    cast(burn::tensor::module::embedding(table, numbers), DType::F32)
+    cast(embedding(table, numbers), DType::F32)
 }
 
 /// Runs blocks one after another; they share the angles of their rotary positions.

@@ -1,7 +1,11 @@
 //! One step of AdamW for one tensor.
 
+#[cfg(any(feature = "flex", feature = "libtorch", feature = "wgpu", feature = "cuda", feature = "cpu"))]
+mod factors;
 #[cfg(feature = "flex")]
 mod flex;
+#[cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu"))]
+mod gpu;
 #[cfg(feature = "libtorch")]
 mod libtorch;
 mod ops;
@@ -10,9 +14,11 @@ mod update;
 
 use burn::backend::Dispatch;
 use burn::tensor::{DType, Tensor};
+#[cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu"))]
+pub(crate) use factors::Factors;
 use ops::AdamWOps;
 
-use crate::device::{on_flex, on_libtorch};
+use crate::device::{on_cubecl, on_flex, on_libtorch};
 use crate::fused;
 
 /// The numbers of one step.
@@ -33,8 +39,8 @@ pub struct AdamWStep {
 }
 
 /// A parameter and its moments after a step of AdamW (arXiv 1711.05101), in one pass and in the memory that they are in.
-/// `None`, with nothing done, where there is no fast body for these tensors: neither on flex nor on LibTorch, or not in f32. On LibTorch's GPUs
-/// it is several passes, but in place too.
+/// `None`, with nothing done, where there is no fast body for these tensors: not in f32, or not all on flex, LibTorch or
+/// GPUs. On LibTorch's GPUs it is several passes, but in place too.
 ///
 /// `m = beta_1 m + (1 - beta_1) g`, `v = beta_2 v + (1 - beta_2) g^2`, both divided by 1 - beta^time, then
 /// `x (1 - lr weight_decay) - lr m / (sqrt(v) + eps)`.
@@ -50,14 +56,17 @@ pub fn adamw<const D: usize>(
     let [m, v] = moments;
     let tensors = [&*x, &gradient, &*m, &*v];
     let kernel = tensors.iter().all(|tensor| tensor.dtype() == DType::F32)
-        && (tensors.iter().all(|tensor| on_flex(tensor)) || tensors.iter().all(|tensor| on_libtorch(tensor)));
+        && (tensors.iter().all(|tensor| on_flex(tensor))
+            || tensors.iter().all(|tensor| on_libtorch(tensor))
+            || tensors.iter().all(|tensor| on_cubecl(tensor)));
     let same = [gradient.dims(), m.dims(), v.dims()].iter().all(|dims| *dims == x.dims());
     if !fused() || !kernel || !same || x.device().is_autodiff() {
         return None;
     }
     let device = x.device();
     // Out of their places, so that nobody else holds them and they are changed where they are.
-    let taken = [&mut *x, &mut *m, &mut *v].map(|tensor| core::mem::replace(tensor, Tensor::zeros([0; D], &device)));
+    let nothing = Tensor::empty([1; D], &device);
+    let taken = [&mut *x, &mut *m, &mut *v].map(|tensor| core::mem::replace(tensor, nothing.clone()));
     let [of_x, of_m, of_v] = taken.map(Tensor::into_dispatch);
     let (of_x, of_m, of_v) = Dispatch::fused_adamw(of_x, gradient.into_dispatch(), of_m, of_v, step);
     (*x, *m, *v) = (Tensor::from_dispatch(of_x), Tensor::from_dispatch(of_m), Tensor::from_dispatch(of_v));

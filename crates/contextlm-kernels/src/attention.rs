@@ -7,7 +7,7 @@ mod flex;
 pub(crate) mod libtorch;
 #[cfg(feature = "libtorch")]
 mod libtorch_cuda;
-mod masked;
+pub(crate) mod masked;
 mod ops;
 mod ranges;
 #[cfg(feature = "flex")]

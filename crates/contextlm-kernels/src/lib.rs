@@ -50,6 +50,7 @@ mod attention;
 mod cast;
 mod cross_entropy;
 mod device;
+mod embedding;
 #[cfg(feature = "flex")]
 mod flex;
 mod fused;
@@ -73,6 +74,7 @@ pub use cross_entropy::{
     CrossEntropy, CrossEntropyOptions, IGNORE_INDEX, linear_cross_entropy, linear_cross_entropy_parts,
 };
 pub use device::on_flex;
+pub use embedding::embedding;
 pub use fused::{fused, set_fused};
 pub use gelu::{gelu, gelu_tanh};
 pub use int8::{linear_int8, quantize_int8};

@@ -11,8 +11,9 @@ use burn::backend::Dispatch;
 use burn::tensor::{DType, Tensor};
 use ops::ProjectionOps;
 
-use crate::attention::has_fast_attention;
-use crate::{KeyRanges, attention, device::on_flex, fused, rotary};
+use crate::attention::{has_fast_attention, masked};
+use crate::device::{on_cubecl, on_flex};
+use crate::{KeyRanges, attention, fused, rotary};
 
 /// How queries, keys and values stand in the output of one map to all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +26,7 @@ pub enum QkvOrder {
 
 /// [`attention`] of the three parts of a projection, queries and keys being turned by [`rotary`](crate::rotary()) first
 /// where `angles` (cos and sin) are given. Where [`attention`](crate::attention()) has a fast body the parts are read where
-/// they are, and there is one gradient for all of them; on LibTorch only without angles.
+/// they are, and there is one gradient for all of them; on LibTorch and GPUs only without angles.
 ///
 /// # Shapes
 /// - qkv: [B, T, 3*H*Dh]
@@ -46,6 +47,9 @@ pub fn attention_of_projection(
     let [_, length, width] = qkv.dims();
     assert!(heads > 0 && width.is_multiple_of(3 * heads), "{width} is no multiple of 3 * {heads} heads");
     assert_eq!((ranges.queries(), ranges.keys()), (length, length), "the ranges are of other queries and keys");
+    if fused() && on_cubecl(&qkv) && angles.is_none() {
+        return masked::attention_of_projection(qkv, heads, order, ranges, scale);
+    }
     let turns = angles.is_none() || (on_flex(&qkv) && angles.iter().all(|(cos, _)| cos.dtype() == DType::F32));
     if !fused() || !has_fast_attention(&qkv, width / (3 * heads), ranges) || !turns {
         let [mut q, mut k, v] = split_projection(qkv, heads, order);

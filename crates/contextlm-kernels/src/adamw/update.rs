@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::AdamWStep;
+use super::factors::Factors;
 use crate::slices::vectorised::{Vectorised, vectorised};
 
 /// Elements that a thread does at once.
@@ -15,26 +16,6 @@ pub(super) fn update(x: &mut [f32], gradient: &[f32], m: &mut [f32], v: &mut [f3
     blocks.zip(gradient.par_chunks(BLOCK)).for_each(|(((x, m), v), gradient)| {
         vectorised(Update { x, m, v, gradient, factors });
     });
-}
-
-#[derive(Clone, Copy)]
-struct Factors {
-    beta_1: f32,
-    beta_2: f32,
-    /// What is left of 1 after the powers of beta.
-    left: [f32; 2],
-    eps: f32,
-    lr: f32,
-    kept: f32,
-}
-
-impl Factors {
-    fn new(step: AdamWStep) -> Self {
-        let AdamWStep { lr, beta_1, beta_2, eps, weight_decay, time } = step;
-        let left = [beta_1, beta_2].map(|beta| 1.0 - beta.powi(time as i32));
-        let kept = (1.0 - lr * f64::from(weight_decay)) as f32;
-        Self { beta_1, beta_2, left, eps, lr: lr as f32, kept }
-    }
 }
 
 struct Update<'a> {

@@ -6,13 +6,17 @@
 mod backward;
 #[cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu"))]
 mod gpu;
+mod projection;
 
 use burn::backend::Dispatch;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata, backend_extension};
 use burn::tensor::{FloatDType, Shape, Tensor};
 
+pub(crate) use projection::attention_of_projection;
+
 use super::KeyRanges;
+use crate::QkvOrder;
 use crate::cast::cast;
 
 /// [`attention`](super::attention()) on any backend.
@@ -67,6 +71,43 @@ pub(crate) trait MaskedAttentionOps: Backend {
         scale: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         backward::<Self>([q, k, v], bias, [out, sums, upstream], scale)
+    }
+
+    /// Attention of the parts of qkv [B, T, 3*H*Dh].
+    fn masked_projection(
+        qkv: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        heads: usize,
+        order: QkvOrder,
+        scale: f64,
+    ) -> FloatTensor<Self> {
+        let [q, k, v] = projection::parts::<Self>(qkv, heads, order);
+        Self::masked_attention(q, k, v, bias, scale)
+    }
+
+    /// Output and sums.
+    fn masked_projection_with_sums(
+        qkv: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        heads: usize,
+        order: QkvOrder,
+        scale: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let [q, k, v] = projection::parts::<Self>(qkv, heads, order);
+        Self::masked_attention_with_sums(q, k, v, bias, scale)
+    }
+
+    /// The gradient of qkv. `sums` has the number of heads.
+    fn masked_projection_backward(
+        qkv: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        out: FloatTensor<Self>,
+        sums: FloatTensor<Self>,
+        upstream: FloatTensor<Self>,
+        order: QkvOrder,
+        scale: f64,
+    ) -> FloatTensor<Self> {
+        projection::backward::<Self>(qkv, bias, [out, sums, upstream], order, scale)
     }
 }
 

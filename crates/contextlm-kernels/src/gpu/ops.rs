@@ -3,16 +3,22 @@
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, backend_extension};
 use burn_cubecl::CubeBackend;
+use burn_cubecl::kernel::into_contiguous;
 
 #[cfg(feature = "fusion")]
-use super::shapes::{numbers_of_rows, of_parts, of_runs, with_last};
-use super::{loss, norm, product, softmax, sums};
+use super::shapes::{numbers_of_rows, of_entries, of_parts, of_runs, with_last};
+use super::{adamw, embedding, loss, norm, product, softmax, sums};
+use crate::adamw::Factors;
 
 #[backend_extension(Cube, Fusion: cfg(feature = "fusion"))]
 pub(crate) trait GpuOps: Backend {
     /// x y for [..., M, K] and [..., K, N] of equal leading dimensions.
     #[fusion(dtype = x, shape = with_last(x, y))]
     fn gpu_product(x: FloatTensor<Self>, y: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// x without gaps and in the order of its dimensions.
+    #[fusion(dtype = x, shape = x)]
+    fn gpu_contiguous(x: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// x W for [..., K] and [K, N].
     #[fusion(dtype = x, shape = with_last(x, weight))]
@@ -71,6 +77,26 @@ pub(crate) trait GpuOps: Backend {
     #[fusion(meta = |x| of_runs(x))]
     fn gpu_column_sums(x: FloatTensor<Self>) -> FloatTensor<Self>;
 
+    /// The gradient of an embedding table of so many entries, [entries, D]: sums of the rows of upstream [..., D], f32, by the
+    /// entries that `numbers` says they are of.
+    #[fusion(meta = |upstream, _, entries| of_entries(upstream, *entries))]
+    fn gpu_embedding_backward(
+        upstream: FloatTensor<Self>,
+        numbers: IntTensor<Self>,
+        entries: usize,
+    ) -> FloatTensor<Self>;
+
+    /// Parameter and moments after a step of AdamW, f32, in the memory of those before it where nobody else holds that.
+    #[fusion(meta = |x, _, m, v, _| (x.clone(), m.clone(), v.clone()))]
+    #[allow(clippy::type_complexity)]
+    fn gpu_adamw(
+        x: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        m: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        factors: Factors,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
     /// The gradient of x, and parts of those of weight and bias, [parts, D], to be added up.
     #[fusion(meta = |x, _, _, _, _| (x.clone(), of_parts(x), of_parts(x)))]
     #[allow(clippy::type_complexity)]
@@ -84,6 +110,24 @@ pub(crate) trait GpuOps: Backend {
 }
 
 impl GpuOps for CubeBackend {
+    fn gpu_embedding_backward(
+        upstream: FloatTensor<Self>,
+        numbers: IntTensor<Self>,
+        entries: usize,
+    ) -> FloatTensor<Self> {
+        embedding::backward(upstream, numbers, entries)
+    }
+
+    fn gpu_adamw(
+        x: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        m: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        factors: Factors,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        adamw::step(x, gradient, m, v, factors)
+    }
+
     fn gpu_column_sums(x: FloatTensor<Self>) -> FloatTensor<Self> {
         sums::columns(x)
     }
@@ -106,6 +150,10 @@ impl GpuOps for CubeBackend {
         centred: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         norm::backward(x, weight, upstream, eps as f32, centred)
+    }
+
+    fn gpu_contiguous(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        into_contiguous(x)
     }
 
     fn gpu_product(x: FloatTensor<Self>, y: FloatTensor<Self>) -> FloatTensor<Self> {

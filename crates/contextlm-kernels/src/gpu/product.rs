@@ -21,7 +21,6 @@ use cubek::matmul::multi_level::routines::batch::double_buffering::DoubleBufferi
 use cubek::matmul::multi_level::routines::batch::simple::SimpleArgs;
 use cubek::matmul::multi_level::routines::batch::specialized::SpecializedStrategy;
 use cubek::matmul::routine::BlueprintStrategy::Inferred;
-use cubek::matmul::strategy::Strategy;
 use cubek::std::InputBinding;
 
 use super::rows::new_like;

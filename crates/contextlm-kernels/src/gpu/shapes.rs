@@ -34,3 +34,9 @@ pub(super) fn of_runs(x: &TensorSpec) -> TensorSpec {
     let parts = sums::parts(x.shape.num_elements() / width.max(1));
     TensorSpec::new(Shape::new([parts, width]), DType::F32)
 }
+
+/// The gradient of a table of so many entries.
+pub(super) fn of_entries(upstream: &TensorSpec, entries: usize) -> TensorSpec {
+    let width = upstream.shape[upstream.shape.num_dims() - 1];
+    TensorSpec::new(Shape::new([entries, width]), DType::F32)
+}

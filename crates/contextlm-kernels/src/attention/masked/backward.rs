@@ -3,11 +3,12 @@
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, unary};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, AutodiffBackend, Backend};
 
 use super::MaskedAttentionOps;
+use crate::QkvOrder;
 
 /// Parents: q, k, v.
 #[derive(Debug)]
@@ -39,7 +40,80 @@ impl<B: Backend + MaskedAttentionOps> Backward<B, 3> for MaskedAttention {
     }
 }
 
+/// Parent: the projection.
+#[derive(Debug)]
+struct MaskedProjection;
+
+#[derive(Debug, Clone)]
+struct ProjectionState<T> {
+    qkv: NodeId,
+    bias: T,
+    out: T,
+    sums: T,
+    order: QkvOrder,
+    scale: f64,
+}
+
+impl<B: Backend + MaskedAttentionOps> Backward<B, 1> for MaskedProjection {
+    type State = ProjectionState<FloatTensor<B>>;
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let ProjectionState { qkv, bias, out, sums, order, scale } = ops.state;
+        let qkv = checkpointer.retrieve_node_output(qkv);
+        unary::<B, _>(ops.parents, ops.node, grads, |upstream| {
+            B::masked_projection_backward(qkv, bias, out, sums, upstream, order, scale)
+        });
+    }
+}
+
 impl<B: Backend + MaskedAttentionOps, C: CheckpointStrategy> MaskedAttentionOps for Autodiff<B, C> {
+    fn masked_projection(
+        qkv: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        heads: usize,
+        order: QkvOrder,
+        scale: f64,
+    ) -> FloatTensor<Self> {
+        let bias = bias.into_primitive();
+        // As below.
+        match MaskedProjection.prepare::<C>([qkv.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let node = prep.checkpoint(&qkv);
+                let (out, sums) =
+                    B::masked_projection_with_sums(qkv.into_primitive(), bias.clone(), heads, order, scale);
+                prep.finish(ProjectionState { qkv: node, bias, out: out.clone(), sums, order, scale }, out)
+            }
+            OpsKind::UnTracked(prep) => {
+                prep.finish(B::masked_projection(qkv.into_primitive(), bias, heads, order, scale))
+            }
+        }
+    }
+
+    fn masked_projection_with_sums(
+        qkv: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        heads: usize,
+        order: QkvOrder,
+        scale: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let [qkv, bias] = [qkv, bias].map(|tensor| tensor.into_primitive());
+        let (out, sums) = B::masked_projection_with_sums(qkv, bias, heads, order, scale);
+        (Self::from_inner(out), Self::from_inner(sums))
+    }
+
+    fn masked_projection_backward(
+        qkv: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        out: FloatTensor<Self>,
+        sums: FloatTensor<Self>,
+        upstream: FloatTensor<Self>,
+        order: QkvOrder,
+        scale: f64,
+    ) -> FloatTensor<Self> {
+        let [qkv, bias, out, sums, upstream] = [qkv, bias, out, sums, upstream].map(|tensor| tensor.into_primitive());
+        Self::from_inner(B::masked_projection_backward(qkv, bias, out, sums, upstream, order, scale))
+    }
+
     fn masked_attention(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
