@@ -9,16 +9,26 @@ use super::libtorch::{Loss, WeightGradient};
 use super::ops::LossAndGradients;
 use crate::libtorch::TorchTensor;
 
+/// What a vocabulary is made a multiple of: with an odd number of logits in a row, cuBLAS takes kernels that are three times
+/// slower (GPT-2's 50257 on an H100, docs/src/cuda.md).
+const ALIGNED: i64 = 64;
+
 /// With p = softmax(logits) of a row, its loss is -ln(p[target]) and the gradient of its logits `scale` (p - onehot), or with the
 /// z-loss z l^2, where l is the logarithm of its normaliser, `scale` ((1 + 2 z l) p - onehot). The factors are applied where
 /// there are D numbers a row and not V; where products are of bf16 or f16, as in `composed`, those of the weight's gradient
-/// behind the product.
+/// behind the product. Logits that are added for the alignment are minus infinity, so that their p is 0.
 ///
 /// - targets: `[N]`, i64
 pub(super) fn on_device(loss: &Loss, targets: &Tensor) -> LossAndGradients<LibTorch> {
     let Loss { hidden, weight, scale, z_loss, slice_rows, wanted: [want_hidden, want_weight] } = loss;
     let (kind, device, rows) = (hidden.kind(), hidden.device(), targets.size()[0]);
     let low = kind != Kind::Float;
+    let vocabulary = weight.size()[0];
+    let added = (vocabulary as u64).next_multiple_of(ALIGNED as u64) as i64 - vocabulary;
+    let aligned = match added {
+        0 => weight.shallow_clone(),
+        _ => Tensor::cat(&[weight, &Tensor::zeros([added, weight.size()[1]], (kind, device))], 0),
+    };
     let known = targets.not_equal(IGNORE_INDEX);
     let targets = (targets * &known).unsqueeze(1); // [N, 1], 0 where ignored
     let known = known.to_kind(Kind::Float).unsqueeze(1); // [N, 1], 0 where ignored, else 1
@@ -29,7 +39,8 @@ pub(super) fn on_device(loss: &Loss, targets: &Tensor) -> LossAndGradients<LibTo
     for start in (0..rows).step_by(*slice_rows) {
         let count = rows.min(start + *slice_rows as i64) - start;
         let [hidden, targets, known] = [hidden, &targets, &known].map(|all| all.narrow(0, start, count));
-        let logits = hidden.mm(&weight.tr()); // [n, V]
+        let logits = hidden.mm(&aligned.tr()); // [n, V and what is added]
+        let _ = logits.narrow(1, vocabulary, added).fill_(f64::NEG_INFINITY);
         let of_target = logits.gather(1, &targets, false).to_kind(Kind::Float); // [n, 1]
         let mut all = logits.log_softmax(1, Kind::Float);
         drop(logits);
@@ -50,7 +61,7 @@ pub(super) fn on_device(loss: &Loss, targets: &Tensor) -> LossAndGradients<LibTo
         let gradient = all.to_kind(kind);
         let factors = &known * *scale;
         if let Some(for_hidden) = &for_hidden {
-            let product = gradient.mm(weight);
+            let product = gradient.mm(&aligned);
             for_hidden.narrow(0, start, count).copy_(&(product * &factors));
         }
         if let Some(for_weight) = &mut for_weight {
@@ -63,7 +74,10 @@ pub(super) fn on_device(loss: &Loss, targets: &Tensor) -> LossAndGradients<LibTo
         TorchTensor::new(total),
         TorchTensor::new(nll),
         for_hidden.map(TorchTensor::new),
-        for_weight.map(|sum| TorchTensor::new(sum.finish(if low { *scale } else { 1.0 }, weight))),
+        for_weight.map(|sum| {
+            let all = sum.finish(if low { *scale } else { 1.0 }, &aligned);
+            TorchTensor::new(all.narrow(0, 0, vocabulary))
+        }),
     )
 }
 
