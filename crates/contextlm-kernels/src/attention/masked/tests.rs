@@ -55,3 +55,28 @@ fn it_is_the_attention_of_burns_own_operations() {
         }
     }
 }
+
+#[test]
+fn a_projection_has_one_gradient() {
+    use crate::split_projection;
+    let device = Device::flex().autodiff();
+    let ranges = KeyRanges::causal(0, 5);
+    for order in [QkvOrder::Parts, QkvOrder::Heads] {
+        let qkv = Tensor::<3>::random([2, 5, 3 * 3 * 8], Distribution::Normal(0.0, 1.0), &device);
+        let run = |attend: &dyn Fn(Tensor<3>) -> Tensor<3>| {
+            let qkv = qkv.clone().require_grad();
+            let out = attend(qkv.clone());
+            let wave = Tensor::arange(0..out.shape().num_elements() as i64, &device).float().sin().reshape(out.dims());
+            let gradients = (out.clone() * wave).sum().backward();
+            [out, qkv.grad(&gradients).unwrap()].map(|x| x.into_data().try_to_vec::<f32>().unwrap())
+        };
+        let found = run(&|qkv| attention_of_projection(qkv, 3, order, &ranges, 0.3));
+        let expected = run(&|qkv| {
+            let [q, k, v] = split_projection(qkv, 3, order);
+            attention_with(q, k, v, &ranges, 0.3, |weights| weights)
+        });
+        for ((found, expected), tolerance) in found.iter().zip(&expected).zip([1e-5, 1e-4]) {
+            assert!(error(found, expected) <= tolerance, "{order:?}: {}", error(found, expected));
+        }
+    }
+}
