@@ -33,13 +33,17 @@ fn compare(what: &str, operation: Operation, definition: Operation, shapes: fn(u
             }
             // Every size is another kernel to compile on a GPU, and to tune where there is none.
             let sizes: &[_] = match (name.as_str(), dtype) {
-                ("wgpu", DType::F32) => &[(1, 1), (3, 33), (192, 160)],
+                ("wgpu", DType::F32) => &[(3, 33), (192, 160)],
+                ("wgpu", _) => &[],
                 ("cuda", DType::F32) => &[(1, 1), (3, 33), (192, 160), (5, 2048)],
-                ("wgpu" | "cuda", _) => &[(192, 160)],
+                ("cuda", _) => &[(192, 160)],
                 _ => &[(0, 8), (1, 1), (1, 16), (3, 33), (257, 40), (5, 2048)],
             };
             for &(rows, width) in sizes {
                 for turned in [false, true] {
+                    if name == "wgpu" && turned != (rows == 3) {
+                        continue;
+                    }
                     let shapes = shapes(rows, width);
                     let expected = run(definition, &shapes, turned, [dtype, DType::F32], &device);
                     let found = run(operation, &shapes, turned, [dtype; 2], &device);
@@ -152,7 +156,7 @@ fn embeddings() {
     let definition = |x: &[Tensor<2>]| {
         let tokens = x[1].dims()[0];
         // Of no tokens, no rows of the table.
-        let of = |token: usize| x[0].clone().slice([entry(token)..entry(token) + tokens.min(1)]);
+        let of = |token: usize| x[0].clone().slice_dim(0, entry(token)..entry(token) + tokens.min(1));
         Tensor::cat((0..tokens.max(1)).map(of).collect(), 0) * x[1].clone()
     };
     compare("embedding", rows, definition, |rows, width| vec![[ENTRIES, width], [rows, width]]);
