@@ -31,7 +31,7 @@ fn adamw_kernel<N: Size>(
     lr: f32,
     kept: f32,
 ) {
-    let number = CUBE_POS as usize * CUBE_DIM as usize + UNIT_POS as usize;
+    let number = CUBE_POS * CUBE_DIM as usize + UNIT_POS as usize;
     if number >= count {
         terminate!();
     }

@@ -27,7 +27,7 @@ fn embedding_kernel<I: Int, N: Size>(
     #[comptime] units: u32,
     #[define(I)] _dtype: ElemType,
 ) {
-    let entry = CUBE_POS as usize;
+    let entry = CUBE_POS;
     if entry >= entries {
         terminate!();
     }

@@ -33,7 +33,7 @@ fn loss_kernel<E: Float, I: Int, N: Size>(
     #[comptime] wanted: bool,
     #[define(E, I)] _dtypes: [ElemType; 2],
 ) {
-    let row = CUBE_POS as usize;
+    let row = CUBE_POS;
     if row >= rows {
         terminate!();
     }

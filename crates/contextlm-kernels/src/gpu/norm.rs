@@ -25,7 +25,7 @@ fn norm_kernel<N: Size>(
     #[comptime] slots: u32,
     #[comptime] by_planes: bool,
 ) {
-    let row = CUBE_POS as usize;
+    let row = CUBE_POS;
     if row >= rows {
         terminate!();
     }
@@ -80,7 +80,7 @@ fn norm_backward_kernel<N: Size>(
     #[comptime] slots: u32,
     #[comptime] by_planes: bool,
 ) {
-    let part = CUBE_POS as usize;
+    let part = CUBE_POS;
     let zero = Vector::<f32, N>::new(0.0f32);
     let width = f32::cast_from(vectors * x.vector_size());
     let mut weight_sums = Array::<Vector<f32, N>>::new(of_unit);

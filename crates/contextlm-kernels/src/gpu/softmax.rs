@@ -33,7 +33,7 @@ fn softmax_kernel<E: Float, N: Size>(
     #[comptime] by_planes: bool,
     #[define(E)] _dtype: ElemType,
 ) {
-    let row = CUBE_POS as usize;
+    let row = CUBE_POS;
     if row >= rows {
         terminate!();
     }
@@ -94,7 +94,7 @@ fn softmax_backward_kernel<E: Float, N: Size>(
     rows_of_bias: usize,
     #[define(E)] _dtype: ElemType,
 ) {
-    let row = CUBE_POS as usize;
+    let row = CUBE_POS;
     if row >= rows {
         terminate!();
     }
