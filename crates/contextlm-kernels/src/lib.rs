@@ -9,6 +9,7 @@
 //! | [`gelu`], [`gelu_tanh`], [`swiglu`] | activations; the exact GELU has an exact gradient on every backend |
 //! | [`layer_norm`], [`rms_norm`] | norms |
 //! | [`rotary`] | rotary positions |
+//! | [`embedding`] | rows of a table, whose gradient GPUs add up in one order |
 //! | [`adamw`] | a step of the optimizer, in place |
 //!
 //! They take and return [`Tensor`](burn::tensor::Tensor)s and run on the backend of their tensors. The Cargo features
@@ -34,7 +35,7 @@
 //!
 //! With burn's `fusion` on, `Cube` names the lazily fused CubeCL backend, and a composed body runs on it as any other
 //! sequence of operations. A hand-written CubeCL kernel is implemented for `CubeBackend` instead and described to fusion
-//! with the macro's `Fusion` selector.
+//! with the macro's `Fusion` selector: those are in `gpu/`, a file each, behind one trait, which the `gpu.rs` of an operation calls.
 
 // burn marks its LibTorch backend as deprecated; naming it is what the feature is for.
 #![cfg_attr(feature = "libtorch", allow(deprecated))]

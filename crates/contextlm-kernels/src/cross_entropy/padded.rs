@@ -1,4 +1,4 @@
-//! The body for GPUs: small vocabularies are made longer.
+//! The composed body for GPUs, where fused operations are off: small vocabularies are made longer.
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, TensorMetadata};
@@ -51,7 +51,7 @@ mod tests {
 
     use super::*;
 
-    /// The padded body is what CubeCL runs; here it runs on flex.
+    /// CubeCL runs the padded body; here it runs on flex.
     #[test]
     fn padding_changes_nothing() {
         let wave = |shape: [usize; 2], phase: f32| {
