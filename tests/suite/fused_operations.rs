@@ -139,27 +139,20 @@ fn linear_maps() {
 /// Of a table: fewer than there are tokens, one of which nobody uses.
 const ENTRIES: usize = 23;
 
-/// The entry of a token.
-fn entry(token: usize) -> usize {
-    token * token % (ENTRIES - 1)
+/// The entries of so many tokens.
+fn entries(tokens: usize, device: &Device) -> Tensor<1, Int> {
+    let of_tokens: Vec<_> = (0..tokens).map(|token| (token * token % (ENTRIES - 1)) as i64).collect();
+    Tensor::from_data(TensorData::new(of_tokens, [tokens]), &device.clone().without_autodiff())
 }
 
 #[test]
 fn embeddings() {
     let rows = |x: &[Tensor<2>]| {
-        let ([_, width], [tokens, _]) = (x[0].dims(), x[1].dims());
-        let numbers: Vec<_> = (0..tokens).map(|token| entry(token) as i64).collect();
-        let numbers = TensorData::new(numbers, [1, tokens]);
-        let numbers = Tensor::<2, Int>::from_data(numbers, &x[0].device().without_autodiff());
-        embedding(x[0].clone(), numbers).reshape([tokens, width]) * x[1].clone()
+        let numbers = entries(x[1].dims()[0], &x[0].device()).unsqueeze();
+        embedding(x[0].clone(), numbers).squeeze_dim(0) * x[1].clone()
     };
-    let definition = |x: &[Tensor<2>]| {
-        let tokens = x[1].dims()[0];
-        // Of no tokens, no rows of the table.
-        let of = |token: usize| x[0].clone().slice_dim(0, entry(token)..entry(token) + tokens.min(1));
-        Tensor::cat((0..tokens.max(1)).map(of).collect(), 0) * x[1].clone()
-    };
-    compare("embedding", rows, definition, |rows, width| vec![[ENTRIES, width], [rows, width]]);
+    let definition = |x: &[Tensor<2>]| x[0].clone().select(0, entries(x[1].dims()[0], &x[0].device())) * x[1].clone();
+    compare("embedding", rows, definition, |rows, width| vec![[ENTRIES, width], [rows.max(1), width]]);
 }
 
 const VOCABULARY: usize = 67;
