@@ -24,8 +24,8 @@ pub(crate) fn assert_near(what: &str, found: &[f64], expected: &[f64], tolerance
     assert_eq!(found.len(), expected.len(), "{what}: length");
     let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
     let difference = norm(&mut found.iter().zip(expected).map(|(a, b)| a - b));
-    // A single key has a softmax of 1, whose gradient is rounding.
-    let limit = tolerance * norm(&mut expected.iter().copied()).max(1e-3);
+    // A single key has a softmax of 1, and a single number is its own mean: their gradients are rounding.
+    let limit = tolerance * norm(&mut expected.iter().copied()).max(1e-2);
     assert!(difference <= limit, "{what}: differs by {difference:.2e}, allowed {limit:.2e}");
 }
 
