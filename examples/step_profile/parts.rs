@@ -1,12 +1,11 @@
 //! The parts of a step.
 
 use burn::optim::{AdamWConfig, AdamWState, Optimizer};
-use burn::tensor::module::embedding;
 use burn::tensor::{Device, Distribution, Int, Tensor};
 use contextlm_examples::StepShape;
 use contextlm_kernels::{
-    AdamWStep, CrossEntropyOptions, KeyRanges, QkvOrder, adamw, attention_of_projection, gelu_tanh, layer_norm, linear,
-    linear_cross_entropy,
+    AdamWStep, CrossEntropyOptions, KeyRanges, QkvOrder, adamw, attention_of_projection, embedding, gelu_tanh,
+    layer_norm, linear, linear_cross_entropy,
 };
 
 /// One kind of operation.

@@ -3,8 +3,8 @@
 #
 #     SEEDS="0 1" tools/gpu/rows.sh PROGRAMS OUT SHARDS CACHES
 #
-# GPUs take the next run as they get free: seed after seed, and the rows of a seed in the order of ROWS. A run whose folder is
-# there already is left alone, so that the script can be started again. OUT gets comparison.json, comparison.html,
+# GPUs take the next run as they get free: seed after seed, and the rows of a seed in the order of ROWS. A run that is over is left
+# alone and one that was broken off begins anew, so that the script can be started again. OUT gets comparison.json, comparison.html,
 # context-ROW-SEED.json and summary.txt; the runs with their checkpoints are in OUT/ROW/seed-SEED.
 # Variables: SEEDS (0 1), ROWS (all six), GPUS (0), CONTEXT_TOKENS (131072, those of eval context), and those of compare.sh.
 set -u
@@ -29,7 +29,9 @@ next() {
 worker() {
     local row seed
     while read -r row seed < <(next) && [[ -n ${row:-} ]]; do
-        [[ -e $out/$row/seed-$seed ]] || GPU=$1 "$here/compare.sh" "$programs" "$out" "$shards" "$caches" "$row" "$seed" | \
+        [[ -s $out/$row-$seed.json ]] && continue
+        rm -rf "$out/$row/seed-$seed"
+        GPU=$1 "$here/compare.sh" "$programs" "$out" "$shards" "$caches" "$row" "$seed" | \
             tee -a "$out/summary.txt"
     done
 }

@@ -1,6 +1,11 @@
 //! What GPUs (CubeCL's backends) are given instead of burn's own operations: matrix products that are chosen and not tuned,
 //! and rows of scores and of logits that are read once instead of once for every operation on them.
 
+use burn::backend::ops::IntTensorOps;
+use burn::backend::tensor::IntTensor;
+use burn::backend::{Cube, TensorMetadata};
+use burn::tensor::{DType, IntDType};
+
 mod adamw;
 mod embedding;
 mod loss;
@@ -14,3 +19,11 @@ mod softmax;
 mod sums;
 
 pub(crate) use ops::GpuOps;
+
+/// Targets and numbers of tokens in a type that kernels read.
+pub(crate) fn signed(numbers: IntTensor<Cube>) -> IntTensor<Cube> {
+    match numbers.dtype() {
+        DType::I32 | DType::I64 => numbers,
+        _ => Cube::int_cast(numbers, IntDType::I32),
+    }
+}

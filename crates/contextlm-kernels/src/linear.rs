@@ -27,8 +27,8 @@ use crate::fused;
 ///
 /// On flex, a map of few rows reads every weight once, on all threads, at the speed of the memory: what decoding token by
 /// token needs. It takes W as it lies, also transposed (an LM head [V, D] as `head.transpose()`), in f32, bf16 and f16;
-/// sums are in f32. On LibTorch, a map and its gradients go over all rows at once, with the bias in the product. Everything
-/// else is burn's own `linear`.
+/// sums are in f32. On LibTorch, a map and its gradients go over all rows at once, with the bias in the product. On GPUs
+/// (CubeCL) it is one product of all rows too, in bf16 and f16 by a kernel that is chosen and not tuned for.
 ///
 /// # Shapes
 /// `[..., inputs]` with W [inputs, outputs] and b `[outputs]` to `[..., outputs]`
@@ -38,6 +38,7 @@ use crate::fused;
 pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
     let ([inputs, outputs], width) = (weight.dims(), x.dims()[D - 1]);
     assert_eq!(width, inputs, "x has width {width}, weight has {inputs} inputs: they must be equal");
+    assert_eq!(x.dtype(), weight.dtype(), "x and weight must be of one type");
     if let Some([biases]) = bias.as_ref().map(Tensor::dims) {
         assert_eq!(biases, outputs, "bias has {biases} elements, weight has {outputs} outputs: they must be equal");
     }

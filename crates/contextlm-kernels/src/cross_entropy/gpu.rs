@@ -9,7 +9,7 @@ use super::ops::{LinearCrossEntropyOps, LossAndGradients};
 use super::padded::padded;
 use crate::cast::cast;
 use crate::fused;
-use crate::gpu::GpuOps;
+use crate::gpu::{GpuOps, signed};
 
 /// Columns of the logits are a multiple of it, so that products read and write several at a time.
 const ALIGNED: usize = 128;
@@ -35,7 +35,7 @@ impl LinearCrossEntropyOps for Cube {
     }
 }
 
-/// With p the probabilities of a row, l the logarithm of its normaliser and z the weight of the z-loss, the gradient of its
+/// Of one row at least. With p the probabilities of a row, l the logarithm of its normaliser and z the weight of the z-loss, the gradient of its
 /// logits is `scale` ((1 + 2 z l) p - onehot). The bracket enters the products, the scale follows in f32.
 fn by_rows(
     hidden: FloatTensor<Cube>,
@@ -56,7 +56,7 @@ fn by_rows(
         0 => weight,
         _ => Cube::float_cat(vec![weight, Cube::float_zeros(Shape::new([added, width]), &device, products)], 0),
     };
-    let targets = Cube::int_reshape(targets, Shape::new([rows, 1]));
+    let targets = Cube::int_reshape(signed(targets), Shape::new([rows, 1]));
     let scaled = |x: FloatTensor<Cube>| Cube::float_mul_scalar(cast::<Cube>(x, dtype), scale.into());
 
     let (mut losses, mut squares, mut for_hidden) = (Vec::new(), Vec::new(), Vec::new());
@@ -86,25 +86,19 @@ fn by_rows(
             });
         }
     }
-    let total = |parts: Vec<FloatTensor<Cube>>, factor: f64| match parts.is_empty() {
-        true => Cube::float_zeros(Shape::new([1]), &device, dtype),
-        false => Cube::float_mul_scalar(Cube::float_sum(Cube::float_cat(parts, 0)), factor.into()),
+    let total = |parts: Vec<FloatTensor<Cube>>, factor: f64| {
+        Cube::float_mul_scalar(Cube::float_sum(Cube::float_cat(parts, 0)), factor.into())
     };
     let nll = total(losses, scale);
     let loss = match z_loss == 0.0 {
         true => nll.clone(),
         false => Cube::float_add(nll.clone(), total(squares, scale * z_loss)),
     };
-    let no_rows = |width: usize| Cube::float_zeros(Shape::new([rows, width]), &device, products);
-    let for_hidden = want_hidden.then(|| match for_hidden.is_empty() {
-        true => no_rows(width),
-        false => cast::<Cube>(Cube::float_cat(for_hidden, 0), products),
-    });
+    let for_hidden = want_hidden.then(|| cast::<Cube>(Cube::float_cat(for_hidden, 0), products));
     let own = [Slice::from(0..vocabulary), Slice::full()];
-    let for_weight = want_weight.then(|| match for_weight {
-        Some(gradient) if added == 0 => cast::<Cube>(gradient, products),
-        Some(gradient) => cast::<Cube>(Cube::float_slice(gradient, &own), products),
-        None => Cube::float_zeros(Shape::new([vocabulary, width]), &device, products),
+    let for_weight = for_weight.map(|gradient| match added {
+        0 => cast::<Cube>(gradient, products),
+        _ => cast::<Cube>(Cube::float_slice(gradient, &own), products),
     });
     (loss, nll, for_hidden, for_weight)
 }

@@ -6,7 +6,7 @@ use burn::backend::{Cube, TensorMetadata};
 use burn::tensor::DType;
 
 use super::ops::EmbeddingOps;
-use crate::gpu::GpuOps;
+use crate::gpu::{GpuOps, signed};
 
 impl EmbeddingOps for Cube {
     fn rows_of_table_backward(
@@ -19,6 +19,6 @@ impl EmbeddingOps for Cube {
             return Self::embedding_backward(table, upstream, numbers);
         }
         let [entries, _] = table.shape().dims();
-        Self::gpu_embedding_backward(upstream, numbers, entries)
+        Self::gpu_embedding_backward(upstream, signed(numbers), entries)
     }
 }

@@ -9,8 +9,7 @@ use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 
-use super::product::elem;
-use super::rows::{Rows, a_cube_a_row, new_like, vector_size};
+use super::rows::{Rows, a_cube_a_row, elem, new_like, vector_size};
 
 /// Units of a cube.
 const UNITS: u32 = 128;

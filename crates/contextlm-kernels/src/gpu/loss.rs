@@ -7,13 +7,10 @@ use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 
-use super::product::elem;
-use super::rows::{Rows, Units, a_cube_a_row, larger, new_like, of_all_units, vector_size};
+use super::rows::{LOWEST, Rows, Units, a_cube_a_row, elem, larger, new_like, of_all_units, vector_size};
 
 /// Planes of a cube: a row is often of fifty thousand logits.
 const PLANES: u32 = 16;
-
-const LOWEST: f32 = -3.0e38;
 
 #[cube(launch_unchecked)]
 fn loss_kernel<E: Float, I: Int, N: Size>(
@@ -61,7 +58,7 @@ fn loss_kernel<E: Float, I: Int, N: Size>(
     let (max, sum) = of_all_units(max, sum, slots, by_planes);
     let log_sum = max + f32::ln(sum);
     let target = i32::cast_from(targets[row]);
-    let counts = target >= 0;
+    let counts = target >= 0 && usize::cast_from(target) < vocabulary;
     let place = select(counts, u32::cast_from(target), 0u32) as usize;
     if UNIT_POS == 0 {
         let size = logits.vector_size();
@@ -110,8 +107,7 @@ pub(super) fn losses(
     let units = Units::of(&client, PLANES);
     let results = (losses.clone(), squares.clone(), gradient.clone());
     let dtypes = [elem(dtype), elem(targets.dtype)];
-    // Every index is below the rows and the width; a target that is neither ignored nor below the width is the caller's fault,
-    // and reads another logit.
+    // Every index is below the rows and the width; a target that is not in the vocabulary counts as ignored.
     #[allow(unsafe_code)]
     unsafe {
         loss_kernel::launch_unchecked(

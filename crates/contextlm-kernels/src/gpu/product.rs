@@ -2,14 +2,14 @@
 //! for every kind of product, two seconds each, and takes the first that comes near an estimate of the device's speed, which
 //! is seldom a good one.
 //!
-//! Chosen are the fastest of the 46 of `cubek` that were timed on an H100 on 2026-11-26, by layout; docs/src/cuda.md has them.
-//! Where one cannot run (no TMA, as on wgpu and on GPUs before NVIDIA's Hopper; a small product; rows that do not begin at 16
-//! bytes) and in f32, burn tunes. None of those chosen becomes another kernel by itself, as some of `cubek` do.
+//! Chosen are, by layout, the best of those of `cubek` that were timed on an H100 on 2026-11-26; docs/src/cuda.md has them.
+//! Where they are not meant to run (no TMA, as on wgpu and on GPUs before NVIDIA's Hopper; a small product; rows that do not
+//! begin at 16 bytes; shapes unlike those that were timed) and in f32, burn tunes. What a launch refuses at once goes to burn
+//! too; what the driver refuses later, as tiles that are too large, would not, and none of those chosen asks for that.
 
 use burn::backend::TensorMetadata;
 use burn::tensor::{DType, Shape};
 use burn_cubecl::cubecl::features::Tma;
-use burn_cubecl::cubecl::ir::{ElemType, FloatKind, IntKind};
 use burn_cubecl::kernel::matmul::{MatmulStrategy, matmul};
 use burn_cubecl::ops::reshape;
 use burn_cubecl::tensor::CubeTensor;
@@ -23,7 +23,7 @@ use cubek::matmul::multi_level::routines::batch::specialized::SpecializedStrateg
 use cubek::matmul::routine::BlueprintStrategy::Inferred;
 use cubek::std::InputBinding;
 
-use super::rows::new_like;
+use super::rows::{elem, new_like};
 
 /// Products with a dimension below it are left to burn.
 const SMALL: usize = 32;
@@ -117,23 +117,11 @@ fn strategy(x: Layout, y: Layout, k: usize) -> Option<Levels> {
             let args = DoubleBufferingArgs { specialized: false, tile_matmul: TileMatmulKind::Mma };
             Some(Levels::DoubleAsyncStridedMma(Inferred(args)))
         }
-        (_, Layout::Rows) => {
+        (Layout::Columns, Layout::Rows) => {
             let args = SpecializedStrategy { tile_matmul: TileMatmulKind::Mma };
             Some(Levels::SpecializedTmaMma(Inferred(args)))
         }
-        // No model has them.
-        (Layout::Columns, Layout::Columns) => None,
-    }
-}
-
-/// The type as CubeCL names it.
-pub(super) fn elem(dtype: DType) -> ElemType {
-    match dtype {
-        DType::F64 => ElemType::Float(FloatKind::F64),
-        DType::BF16 => ElemType::Float(FloatKind::BF16),
-        DType::F16 => ElemType::Float(FloatKind::F16),
-        DType::I64 => ElemType::Int(IntKind::I64),
-        DType::I32 => ElemType::Int(IntKind::I32),
-        _ => ElemType::Float(FloatKind::F32),
+        // Not timed.
+        (Layout::Rows, Layout::Rows) | (Layout::Columns, Layout::Columns) => None,
     }
 }

@@ -1,13 +1,17 @@
 //! What kernels over the rows of a matrix share.
 
 use burn::backend::TensorMetadata;
-use burn::tensor::Shape;
+use burn::tensor::{DType, Shape};
 use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::client::Client;
 use burn_cubecl::cubecl::features::Plane;
+use burn_cubecl::cubecl::ir::{ElemType, FloatKind, IntKind};
 use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
+
+/// Below every logit and score, and its exp is 0 beside that of any.
+pub(super) const LOWEST: f32 = -3.0e38;
 
 /// Units of a cube without planes.
 const UNITS: u32 = 32;
@@ -82,9 +86,22 @@ impl Rows {
 }
 
 /// A new tensor without gaps.
-pub(super) fn new_like(tensor: &CubeTensor, shape: Shape, dtype: burn::tensor::DType) -> CubeTensor {
+pub(super) fn new_like(tensor: &CubeTensor, shape: Shape, dtype: DType) -> CubeTensor {
     let (client, device) = (tensor.client.clone(), tensor.device.clone());
     burn_cubecl::ops::numeric::empty_device_contiguous_dtype(client, device, shape, dtype)
+}
+
+/// The type as CubeCL names it.
+pub(super) fn elem(dtype: DType) -> ElemType {
+    match dtype {
+        DType::F64 => ElemType::Float(FloatKind::F64),
+        DType::BF16 => ElemType::Float(FloatKind::BF16),
+        DType::F16 => ElemType::Float(FloatKind::F16),
+        DType::I64 => ElemType::Int(IntKind::I64),
+        DType::I32 => ElemType::Int(IntKind::I32),
+        DType::F32 | DType::Flex32 => ElemType::Float(FloatKind::F32),
+        other => unreachable!("kernels of rows are not asked for {other:?}"),
+    }
 }
 
 /// The most elements, up to 16 bytes of `size` bytes each, that divide all lengths.

@@ -28,7 +28,7 @@ pub(super) fn of_parts(x: &TensorSpec) -> TensorSpec {
     TensorSpec::new(Shape::new([parts, width]), DType::F32)
 }
 
-/// The same, as many as sums of columns have.
+/// As many rows as there are runs of rows whose columns are added up.
 pub(super) fn of_runs(x: &TensorSpec) -> TensorSpec {
     let width = x.shape[x.shape.num_dims() - 1];
     let parts = sums::parts(x.shape.num_elements() / width.max(1));

@@ -6,14 +6,10 @@ use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::tensor::CubeTensor;
 
-use super::product::elem;
-use super::rows::{Rows, Units, a_cube_a_row, larger, new_like, of_all_units, vector_size};
+use super::rows::{LOWEST, Rows, Units, a_cube_a_row, elem, larger, new_like, of_all_units, vector_size};
 
 /// Planes of a cube: a row is often of a thousand scores.
 const PLANES: u32 = 4;
-
-/// Below every score, and its exp is 0 beside that of any.
-const LOWEST: f32 = -3.0e38;
 
 #[cube(launch_unchecked)]
 fn softmax_kernel<E: Float, N: Size>(

@@ -5,8 +5,7 @@ use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::tensor::CubeTensor;
 
-use super::product::elem;
-use super::rows::{Rows, new_like, vector_size};
+use super::rows::{Rows, elem, new_like, vector_size};
 
 /// Runs of rows, at most; each has sums of its own.
 const PARTS: usize = 256;

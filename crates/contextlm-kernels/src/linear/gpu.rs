@@ -27,6 +27,11 @@ impl LinearMapOps for Cube {
     }
 
     fn map_weight_backward(x: FloatTensor<Self>, upstream: FloatTensor<Self>) -> FloatTensor<Self> {
+        if x.shape().num_elements() == 0 || upstream.shape().num_elements() == 0 {
+            // burn does not write a product over no rows.
+            let [inputs, outputs] = [&x, &upstream].map(|tensor| tensor.shape()[tensor.shape().num_dims() - 1]);
+            return Self::float_zeros(Shape::new([inputs, outputs]), &x.device(), x.dtype().into());
+        }
         let [x, upstream] = [x, upstream].map(|tensor| {
             let shape = tensor.shape();
             let width = shape[shape.num_dims() - 1];

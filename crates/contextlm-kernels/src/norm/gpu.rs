@@ -9,7 +9,7 @@ use super::composed;
 use super::ops::NormOps;
 use crate::gpu::GpuOps;
 
-/// A row's share of a unit of 32 fits in its registers.
+/// Up to this width a unit of a plane of 32 keeps its share of a row in registers.
 const WIDEST: usize = 2048;
 
 impl NormOps for Cube {
@@ -19,7 +19,7 @@ impl NormOps for Cube {
         bias: FloatTensor<Self>,
         eps: f64,
     ) -> FloatTensor<Self> {
-        match by_planes(&x, &weight) {
+        match has_kernel(&x, &weight) && bias.dtype() == DType::F32 {
             true => Self::gpu_norm(x, weight, bias, eps, true),
             false => Self::layer_norm(x, weight, Some(bias), eps),
         }
@@ -31,7 +31,7 @@ impl NormOps for Cube {
         upstream: FloatTensor<Self>,
         eps: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        if !by_planes(&x, &weight) || upstream.dtype() != DType::F32 {
+        if !has_kernel(&x, &weight) || upstream.dtype() != DType::F32 {
             return composed::layer_norm_backward::<Self>(x, weight, upstream, eps);
         }
         let (for_x, for_weight, for_bias) = Self::gpu_norm_backward(x, weight, upstream, eps, true);
@@ -39,7 +39,7 @@ impl NormOps for Cube {
     }
 
     fn fused_rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self> {
-        match by_planes(&x, &weight) {
+        match has_kernel(&x, &weight) {
             true => Self::gpu_norm(x, weight.clone(), weight, eps, false),
             false => composed::rms_norm::<Self>(x, weight, eps),
         }
@@ -51,7 +51,7 @@ impl NormOps for Cube {
         upstream: FloatTensor<Self>,
         eps: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        if !by_planes(&x, &weight) || upstream.dtype() != DType::F32 {
+        if !has_kernel(&x, &weight) || upstream.dtype() != DType::F32 {
             return composed::gradients::<Self>(x, weight, upstream, eps, false);
         }
         let (for_x, for_weight, _) = Self::gpu_norm_backward(x, weight, upstream, eps, false);
@@ -59,7 +59,7 @@ impl NormOps for Cube {
     }
 }
 
-fn by_planes(x: &FloatTensor<Cube>, weight: &FloatTensor<Cube>) -> bool {
+fn has_kernel(x: &FloatTensor<Cube>, weight: &FloatTensor<Cube>) -> bool {
     let shape = x.shape();
     let width = shape[shape.num_dims() - 1];
     let one_type = x.dtype() == DType::F32 && weight.dtype() == DType::F32;
