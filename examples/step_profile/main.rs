@@ -38,6 +38,10 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
+    args.shape.check()?;
+    if args.repeats == 0 {
+        return Err("--repeats 0: use at least 1".into());
+    }
     let device = contextlm_device::device(&args.device)?;
     let (flops, bytes) = (product_rate(&device, args.repeats), copy_rate(&device, args.repeats));
     println!("matrix products {:.0} GFLOP/s, copies {:.1} GB/s (read and written)\n", flops / 1e9, bytes / 1e9);

@@ -177,3 +177,11 @@ fn a_seed_gives_the_same_backbone_under_every_context() {
         }
     }
 }
+
+/// Told by name, where backends would fail in ways of their own.
+#[test]
+#[should_panic(expected = "no tokens: [B, T] is [0, 5]")]
+fn no_rows_are_refused() {
+    let model = ContextLmConfig::new(gpt2()).init(&cpu()).unwrap();
+    model.forward(Tensor::zeros([0, 5], &cpu()));
+}

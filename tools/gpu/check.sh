@@ -7,6 +7,7 @@
 # logs. Tests and cold starts run side by side, each with a cache of its own: they compile on one core each and need the GPU
 # little. Every part has a limit, so that one that hangs costs no more than that.
 set -u
+(($# >= 2)) || { sed -n '2,12p' "$0"; exit 2; }
 programs=$(realpath "$1") out=$(mkdir -p "$2" && realpath "$2")
 work=${WORK:-$(mktemp -d)}
 limit=${LIMIT:-600}

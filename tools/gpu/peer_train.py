@@ -94,6 +94,8 @@ def main():
             batch = valid[(rows[:, None] * args.length + offsets).cuda()]
             losses.append(model(batch[:, :-1], batch[:, 1:]).item())
     batches = [(n, n // (args.rows * args.length)) for n in args.eval_tokens]
+    if not all(0 < count <= len(losses) for _, count in batches):
+        raise SystemExit(f"--eval-tokens: from a batch, {args.rows * args.length}, to all of them, {len(losses)} batches")
     valid_loss = {str(n): sum(losses[:count]) / count for n, count in batches}
     print(json.dumps({"valid_loss": valid_loss, "loss": loss.item(), "tokens_per_second": speed, "torch": torch.__version__}))
 

@@ -8,6 +8,7 @@
 # context-ROW-SEED.json and summary.txt; the runs with their checkpoints are in OUT/ROW/seed-SEED.
 # Variables: SEEDS (0 1), ROWS (all six), GPUS (0), CONTEXT_TOKENS (131072, those of eval context), and those of compare.sh.
 set -u
+(($# == 4)) || { sed -n '2,12p' "$0"; exit 2; }
 here=$(dirname "$0")
 programs=$(realpath "$1") out=$(mkdir -p "$2" && realpath "$2") shards=$3 caches=$4
 rows=${ROWS:-contextlm-w2 constant-deep contextlm-w4 plain constant plain-deep}
@@ -45,11 +46,24 @@ groups=()
 for row in constant constant-deep plain plain-deep contextlm-w4 contextlm-w2; do
     [[ -d $out/$row ]] && groups+=("$out/$row")
 done
-"$programs/contextlm" compare "${groups[@]}" --out "$out/comparison.html" --json >"$out/comparison.txt"
-head -n -1 "$out/comparison.txt"
-tail -1 "$out/comparison.txt" >"$out/comparison.json"
+failed=0
+for seed in ${SEEDS:-0 1}; do
+    for row in $rows; do
+        [[ -s $out/$row-$seed.json ]] && continue
+        echo "$row, seed $seed has failed: $(tail -1 "$out/$row-$seed.log")" >&2
+        failed=1
+    done
+done
+if ((${#groups[@]} > 1 && failed == 0)); then
+    "$programs/contextlm" compare "${groups[@]}" --out "$out/comparison.html" | tee "$out/comparison.txt"
+    "$programs/contextlm" compare "${groups[@]}" --json | tail -1 >"$out/comparison.json"
+fi
+shopt -s nullglob
 for run in "$out"/contextlm-w?/seed-*; do
     row=$(basename "$(dirname "$run")") model=$(find "$run" -maxdepth 1 -name 'step-*' | sort | tail -1)
+    [[ -n $model ]] || continue
+    echo "what the contexts of $run know"
     "$programs/contextlm" eval context --model "$model" --shards "$shards/valid" --limit "${CONTEXT_TOKENS:-131072}" --json \
         --device "${DEVICE:-cuda:0}" | tail -1 >"$out/context-$row-$(basename "$run").json"
 done
+exit "$failed"

@@ -161,7 +161,7 @@ impl<B: Backbone> ContextLm<B> {
     /// tokens [B, T] to [B, T, V]
     ///
     /// # Panics
-    /// If a token is not below V, or T is above the backbone's learned positions.
+    /// If there are no tokens, a token is not below V, or T is above the backbone's learned positions.
     pub fn forward(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
         let at = positions(&tokens, None);
         let embedded = self.backbone.embed(tokens, &at);
@@ -321,6 +321,7 @@ impl ContextPath {
 
 fn positions(tokens: &Tensor<2, Int>, documents: Option<&Documents>) -> Positions {
     let [rows, length] = tokens.dims();
+    assert!(rows > 0 && length > 0, "no tokens: [B, T] is [{rows}, {length}]");
     match documents {
         None => Positions::causal(length, &tokens.device()),
         Some(documents) => {

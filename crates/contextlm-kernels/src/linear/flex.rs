@@ -1,17 +1,57 @@
-//! From flex's tensors to slices and back.
+//! Linear maps on flex: those of few rows on slices, those of none by themselves, the others by burn.
 
 use burn::backend::Flex;
-use burn::backend::ops::FloatTensorOps;
+use burn::backend::ops::{FloatTensorOps, ModuleOps};
 use burn::backend::{Element, TensorMetadata};
 use burn::tensor::{DType, Shape, TensorData};
 use half::{bf16, f16};
 
 use super::few_rows::{Order, Stored, product};
+use super::ops::LinearMapOps;
 use crate::flex::tensor::FlexTensor;
 use crate::fused;
 
 /// Above it the tiled products of burn are faster.
 pub(crate) const FEW: usize = 8;
+
+impl LinearMapOps for Flex {
+    fn linear_map(x: FlexTensor, weight: FlexTensor) -> FlexTensor {
+        match no_rows(&x, &weight, 1).or_else(|| few_rows(&x, &weight, None)) {
+            Some(product) => product,
+            None => Self::linear(x, weight, None),
+        }
+    }
+
+    fn biased_map(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
+        match no_rows(&x, &weight, 1).or_else(|| few_rows(&x, &weight, Some(&bias))) {
+            Some(product) => product,
+            None => Self::linear(x, weight, Some(bias)),
+        }
+    }
+
+    fn map_x_backward(weight: FlexTensor, upstream: FlexTensor) -> FlexTensor {
+        no_rows(&upstream, &weight, 0).unwrap_or_else(|| Self::linear_x_backward(weight, upstream))
+    }
+
+    fn map_weight_backward(x: FlexTensor, upstream: FlexTensor) -> FlexTensor {
+        if x.shape().num_elements() > 0 && upstream.shape().num_elements() > 0 {
+            return Self::linear_weight_backward(x, upstream);
+        }
+        let [inputs, outputs] = [&x, &upstream].map(|tensor| tensor.shape()[tensor.shape().rank() - 1]);
+        Self::float_zeros(Shape::new([inputs, outputs]), &Default::default(), x.dtype().into())
+    }
+}
+
+/// What a map of no rows gives, with the width of the weight's dimension `to`: burn's product of none reads where nothing is.
+fn no_rows(x: &FlexTensor, weight: &FlexTensor, to: usize) -> Option<FlexTensor> {
+    let mut shape = x.shape();
+    if shape.num_elements() > 0 {
+        return None;
+    }
+    let last = shape.rank() - 1;
+    shape[last] = weight.shape()[to];
+    Some(Flex::float_zeros(shape, &Default::default(), x.dtype().into()))
+}
 
 /// x W + b if the switch is on, there are few rows and the weight lies in one of the two orders.
 pub(super) fn few_rows(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor>) -> Option<FlexTensor> {

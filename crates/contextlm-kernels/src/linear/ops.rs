@@ -1,4 +1,4 @@
-//! The extension trait of linear maps, with its bodies for flex.
+//! The extension trait of linear maps.
 
 use burn::backend::ops::ModuleOps;
 use burn::backend::tensor::FloatTensor;
@@ -40,22 +40,5 @@ pub(crate) trait LinearMapOps: Backend {
     #[allow(unused_variables)]
     fn map_bias_backward(upstream: FloatTensor<Self>) -> FloatTensor<Self> {
         <Self as ModuleOps<Self>>::linear_bias_backward(upstream)
-    }
-}
-
-#[cfg(feature = "flex")]
-impl LinearMapOps for burn::backend::Flex {
-    fn linear_map(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
-        match super::flex::few_rows(&x, &weight, None) {
-            Some(product) => product,
-            None => Self::linear(x, weight, None),
-        }
-    }
-
-    fn biased_map(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
-        match super::flex::few_rows(&x, &weight, Some(&bias)) {
-            Some(product) => product,
-            None => Self::linear(x, weight, Some(bias)),
-        }
     }
 }

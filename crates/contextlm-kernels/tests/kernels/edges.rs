@@ -18,10 +18,16 @@ fn no_rows_give_no_rows() {
     for device in devices() {
         let x = Tensor::<2>::zeros([0, 16], &device).require_grad();
         assert!(gradient(&x, gelu(x.clone())).is_empty());
-        let weight = noise(16, 5, 1, &device).require_grad();
-        let y = linear(x.clone(), weight.clone(), Some(Tensor::zeros([5], &device)));
-        assert_eq!(y.dims(), [0, 5]);
-        assert!(values(weight.grad(&y.sum().backward()).unwrap()).iter().all(|value| *value == 0.0));
+        // The second is of a size at which flex has kernels that read whole tiles.
+        for (inputs, outputs) in [(16, 5), (128, 384)] {
+            let x = Tensor::<3>::zeros([0, 5, inputs], &device).require_grad();
+            let weight = noise(inputs, outputs, 1, &device).require_grad();
+            let y = linear(x.clone(), weight.clone(), Some(Tensor::zeros([outputs], &device)));
+            assert_eq!(y.dims(), [0, 5, outputs]);
+            let gradients = y.sum().backward();
+            assert_eq!(x.grad(&gradients).unwrap().dims(), [0, 5, inputs]);
+            assert!(values(weight.grad(&gradients).unwrap()).iter().all(|value| *value == 0.0));
+        }
 
         let x = Tensor::<4>::zeros([0, 3, 2, 8], &device).require_grad();
         let angles = || Tensor::<4>::ones([1, 3, 1, 4], &device);
