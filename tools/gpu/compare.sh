@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One row of the comparison on one GPU: a GPT-2 of the shape of DESIGN.md's table, one seed after another.
+# One row of the comparison on one GPU: a GPT-2 of 12 layers and width 512 (64 M parameters), one seed after another.
 #
 #     GPU=0 tools/gpu/compare.sh PROGRAMS OUT SHARDS CACHES ROW SEED...
 #
