@@ -6,16 +6,13 @@ use burn::backend::{Cube, TensorMetadata};
 use burn::tensor::{FloatDType, Shape, Slice};
 
 use super::ops::{LinearCrossEntropyOps, LossAndGradients};
-use super::padded::padded;
+use super::padded::{SMALL, padded};
 use crate::cast::cast;
 use crate::fused;
 use crate::gpu::{GpuOps, signed};
 
 /// Columns of the logits are a multiple of it, so that products read and write several at a time.
 const ALIGNED: usize = 128;
-
-/// In f32, where burn tunes products, larger vocabularies stay as they are: tuning for aligned ones takes longer (docs/src/cuda.md).
-const SMALL: usize = 32768;
 
 impl LinearCrossEntropyOps for Cube {
     fn linear_cross_entropy_with_gradients(
@@ -35,8 +32,8 @@ impl LinearCrossEntropyOps for Cube {
     }
 }
 
-/// Of one row at least. With p the probabilities of a row, l the logarithm of its normaliser and z the weight of the z-loss, the gradient of its
-/// logits is `scale` ((1 + 2 z l) p - onehot). The bracket enters the products, the scale follows in f32.
+/// Of one row at least. With p the probabilities of a row, l the logarithm of its normaliser and z the weight of the z-loss,
+/// the gradient of its logits is `scale` ((1 + 2 z l) p - onehot). The bracket enters the products, the scale follows in f32.
 fn by_rows(
     hidden: FloatTensor<Cube>,
     weight: FloatTensor<Cube>,
@@ -48,6 +45,7 @@ fn by_rows(
 ) -> LossAndGradients<Cube> {
     let (device, products, dtype) = (hidden.device(), FloatDType::from(hidden.dtype()), FloatDType::F32);
     let ([rows, width], [vocabulary, _]) = (hidden.shape().dims(), weight.shape().dims());
+    // In f32 burn tunes products.
     let added = match products == dtype && vocabulary > SMALL {
         true => 0,
         false => vocabulary.next_multiple_of(ALIGNED) - vocabulary,

@@ -11,7 +11,7 @@ const ALIGNED: usize = 64;
 
 /// Larger vocabularies stay as they are: with GPT-2's 50257 made longer, tuning the kernels of the first step took longer than
 /// without (docs/src/cuda.md).
-const SMALL: usize = 32768;
+pub(super) const SMALL: usize = 32768;
 
 /// [`composed`] with rows added to the weight of a small vocabulary up to a multiple of 64, and their logits masked. On an H100,
 /// models with a tied head and 23 tokens did not agree with flex without it.
