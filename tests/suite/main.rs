@@ -25,6 +25,7 @@ mod lengths;
 mod plain;
 mod position_rule;
 mod precision;
+mod products;
 mod resume;
 mod retrofit;
 mod rows;

@@ -17,6 +17,8 @@ mod rows;
 mod shapes;
 mod softmax;
 mod sums;
+#[cfg(feature = "cuda-cpp")]
+mod wgmma;
 
 pub(crate) use ops::GpuOps;
 

@@ -3,7 +3,6 @@
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, backend_extension};
 use burn_cubecl::CubeBackend;
-use burn_cubecl::kernel::into_contiguous;
 
 #[cfg(feature = "fusion")]
 use super::shapes::{numbers_of_rows, of_entries, of_parts, of_runs, with_last};
@@ -16,9 +15,9 @@ pub(crate) trait GpuOps: Backend {
     #[fusion(dtype = x, shape = with_last(x, y))]
     fn gpu_product(x: FloatTensor<Self>, y: FloatTensor<Self>) -> FloatTensor<Self>;
 
-    /// x without gaps and in the order of its dimensions.
+    /// x as several products read it best: where each of them would copy it, without gaps and in the order of its dimensions.
     #[fusion(dtype = x, shape = x)]
-    fn gpu_contiguous(x: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn gpu_factor(x: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// x W for [..., K] and [K, N].
     #[fusion(dtype = x, shape = with_last(x, weight))]
@@ -152,8 +151,8 @@ impl GpuOps for CubeBackend {
         norm::backward(x, weight, upstream, eps as f32, centred)
     }
 
-    fn gpu_contiguous(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        into_contiguous(x)
+    fn gpu_factor(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        product::factor(x)
     }
 
     fn gpu_product(x: FloatTensor<Self>, y: FloatTensor<Self>) -> FloatTensor<Self> {

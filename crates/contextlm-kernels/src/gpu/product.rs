@@ -2,7 +2,8 @@
 //! for every kind of product, two seconds each, and takes the first that comes near an estimate of the device's speed, which
 //! is seldom a good one.
 //!
-//! Chosen are, by layout, the best of those of `cubek` that were timed on an H100 on 2026-11-26; docs/src/cuda.md has them.
+//! On NVIDIA's Hopper and with the feature `cuda-cpp` that is a kernel of our own, [`wgmma`](super::wgmma). Without the feature
+//! it is, by layout, the best of those of `cubek` that were timed on an H100 on 2026-11-26; docs/src/cuda.md has them.
 //! Where they are not meant to run (no TMA, as on wgpu and on GPUs before NVIDIA's Hopper; a small product; rows that do not
 //! begin at 16 bytes; shapes unlike those that were timed) and in f32, burn tunes. What a launch refuses at once goes to burn
 //! too; what the driver refuses later, as tiles that are too large, would not, and none of those chosen asks for that.
@@ -10,6 +11,7 @@
 use burn::backend::TensorMetadata;
 use burn::tensor::{DType, Shape};
 use burn_cubecl::cubecl::features::Tma;
+use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::kernel::matmul::{MatmulStrategy, matmul};
 use burn_cubecl::ops::reshape;
 use burn_cubecl::tensor::CubeTensor;
@@ -24,6 +26,8 @@ use cubek::matmul::routine::BlueprintStrategy::Inferred;
 use cubek::std::InputBinding;
 
 use super::rows::{elem, new_like};
+#[cfg(feature = "cuda-cpp")]
+use super::wgmma;
 
 /// Products with a dimension below it are left to burn.
 const SMALL: usize = 32;
@@ -68,7 +72,14 @@ fn chosen(x: &CubeTensor, y: &CubeTensor) -> Option<CubeTensor> {
     if m.min(n).min(k) < SMALL {
         return None;
     }
-    let strategy = strategy(layout(x)?, layout(y)?, k)?;
+    let (of_x, of_y) = (layout(x)?, layout(y)?);
+    #[cfg(feature = "cuda-cpp")]
+    if wgmma::runs_on(&x.client)
+        && let Some(out) = wgmma::product(x, y, of_x == Layout::Columns, of_y == Layout::Rows)
+    {
+        return Some(out);
+    }
+    let strategy = strategy(of_x, of_y, k)?;
     shape[rank - 1] = n;
     let out = new_like(x, shape, dtype);
     let elem = elem(dtype);
@@ -76,6 +87,15 @@ fn chosen(x: &CubeTensor, y: &CubeTensor) -> Option<CubeTensor> {
     let [of_x, of_y] = [x, y].map(|operand| InputBinding::new(operand.clone().binding(), elem));
     let to = out.clone().binding();
     launch_ref(&strategy.into(), &out.client, of_x, of_y, to, &mut elems).ok().map(|()| out)
+}
+
+/// [`gpu_factor`](super::GpuOps::gpu_factor).
+pub(super) fn factor(x: CubeTensor) -> CubeTensor {
+    #[cfg(feature = "cuda-cpp")]
+    if wgmma::runs_on(&x.client) && matches!(x.dtype, DType::BF16 | DType::F16) && layout(&x).is_some() {
+        return x;
+    }
+    into_contiguous(x)
 }
 
 /// Which of the last two dimensions lies together in memory.

@@ -56,10 +56,9 @@ impl MaskedAttentionOps for Cube {
             by_heads::<Self>(Self::float_reshape(x, Shape::new([rows, length, heads, width])), heads)
         };
         let (out, upstream) = (of_heads(out), of_heads(upstream));
-        // Products copy what does not lie together, each anew.
-        let [q, k] = [q, k].map(|x| Self::gpu_contiguous(by_heads::<Self>(x, heads)));
+        let [q, k] = [q, k].map(|x| Self::gpu_factor(by_heads::<Self>(x, heads)));
         let v = by_heads::<Self>(v, heads);
-        let upstream = Self::gpu_contiguous(upstream);
+        let upstream = Self::gpu_factor(upstream);
         let both = Self::float_mul(cast::<Self>(upstream.clone(), FloatDType::F32), cast::<Self>(out, FloatDType::F32));
         let along = Self::float_sum_dim(both, 3); // [B, H, T, 1]
         let scores = Self::gpu_product(q.clone(), Self::float_swap_dims(k.clone(), 2, 3));
