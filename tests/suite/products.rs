@@ -29,9 +29,9 @@ fn run([rows, inputs, outputs]: [usize; 3], turned: bool, dtype: DType, device: 
 #[test]
 fn whole_numbers_are_multiplied_exactly() {
     let flex = contextlm_device::device("cpu").unwrap().autodiff();
-    let rounded = |values: &[f32], dtype| {
-        let values = Tensor::<1>::from_data(TensorData::new(values.to_vec(), [values.len()]), &flex).cast(dtype);
-        values.cast(DType::F32).into_data().try_to_vec::<f32>().unwrap()
+    let rounded = |values: &[f32], dtype: DType| {
+        let values: Tensor<1> = Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), &flex);
+        values.cast(dtype).cast(DType::F32).into_data().try_to_vec::<f32>().unwrap()
     };
     // Rows, inputs and outputs: whole tiles of the kernels for GPUs, more and less than one, and few with a long way. Where
     // there are 49 outputs the rows of the output do not begin at multiples of 16 bytes; with 50, not of 4.
