@@ -27,5 +27,6 @@ mod position_rule;
 mod precision;
 mod resume;
 mod retrofit;
+mod rotary;
 mod rows;
 mod sizes;
