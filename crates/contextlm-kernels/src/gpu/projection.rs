@@ -4,7 +4,7 @@
 //! GPT-NeoX's heads do not, and it puts gradients together one by one.
 
 use burn::backend::TensorMetadata;
-use burn::tensor::Shape;
+use burn::tensor::{DType, Shape};
 use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::tensor::CubeTensor;
@@ -156,13 +156,14 @@ fn steps(order: QkvOrder, heads: usize, width: usize) -> [usize; 2] {
     }
 }
 
-/// The angles, of which nothing is read where nothing is `turned`, and what a vector must divide for heads of a width.
+/// The angles, and what a vector must divide for heads of a width.
 fn angles(cos: CubeTensor, sin: CubeTensor, turned: bool, width: usize) -> (Angles, Vec<usize>) {
-    let mut angles = Angles::of(cos, sin);
     if !turned {
-        angles.half = 0;
-        return (angles, vec![width]);
+        // A stand-in of one vector, which nobody reads.
+        let none = new_like(&cos, Shape::new([8]), DType::F32);
+        return (Angles { cos: none.clone(), sin: none, entries: 1, half: 0 }, vec![width]);
     }
+    let angles = Angles::of(cos, sin);
     let steps = [&[width - 2 * angles.half][..], &angles.steps()].concat();
     (angles, steps)
 }
