@@ -28,5 +28,6 @@ mod precision;
 mod products;
 mod resume;
 mod retrofit;
+mod rotary;
 mod rows;
 mod sizes;

@@ -12,6 +12,8 @@ mod loss;
 mod norm;
 mod ops;
 mod product;
+mod projection;
+mod rotary;
 mod rows;
 #[cfg(feature = "fusion")]
 mod shapes;

@@ -8,7 +8,7 @@ mod libtorch;
 mod ops;
 
 use burn::backend::Dispatch;
-use burn::tensor::{DType, Tensor};
+use burn::tensor::Tensor;
 use ops::ProjectionOps;
 
 use crate::attention::{has_fast_attention, masked};
@@ -26,7 +26,7 @@ pub enum QkvOrder {
 
 /// [`attention`] of the three parts of a projection, queries and keys being turned by [`rotary`](crate::rotary()) first
 /// where `angles` (cos and sin) are given. Where [`attention`](crate::attention()) has a fast body the parts are read where
-/// they are, and there is one gradient for all of them; on LibTorch and GPUs only without angles.
+/// they are, and there is one gradient for all of them; on LibTorch only without angles.
 ///
 /// # Shapes
 /// - qkv: [B, T, 3*H*Dh]
@@ -44,13 +44,17 @@ pub fn attention_of_projection(
     ranges: &KeyRanges,
     scale: f64,
 ) -> Tensor<3> {
-    let [_, length, width] = qkv.dims();
+    let [rows, length, width] = qkv.dims();
     assert!(heads > 0 && width.is_multiple_of(3 * heads), "{width} is no multiple of 3 * {heads} heads");
     assert_eq!((ranges.queries(), ranges.keys()), (length, length), "the ranges are of other queries and keys");
-    if fused() && on_cubecl(&qkv) && angles.is_none() {
-        return masked::attention_of_projection(qkv, heads, order, ranges, scale);
+    if let Some((cos, sin)) = &angles {
+        rotary::check([rows, length, heads, width / (3 * heads)], cos, sin);
     }
-    let turns = angles.is_none() || (on_flex(&qkv) && angles.iter().all(|(cos, _)| cos.dtype() == DType::F32));
+    let exact = angles.iter().all(|(cos, sin)| rotary::in_f32(cos, sin));
+    if fused() && on_cubecl(&qkv) && exact {
+        return masked::attention_of_projection(qkv, heads, order, angles, ranges, scale);
+    }
+    let turns = angles.is_none() || (on_flex(&qkv) && exact);
     if !fused() || !has_fast_attention(&qkv, width / (3 * heads), ranges) || !turns {
         let [mut q, mut k, v] = split_projection(qkv, heads, order);
         if let Some((cos, sin)) = angles {

@@ -3,13 +3,16 @@
 mod backward;
 #[cfg(feature = "flex")]
 pub(crate) mod flex;
+#[cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu"))]
+mod gpu;
 mod ops;
 
 use burn::backend::Dispatch;
 use burn::tensor::{DType, Tensor};
 use ops::RotaryOps;
 
-use crate::{device::on_flex, fused};
+use crate::device::{on_cubecl, on_flex};
+use crate::fused;
 
 /// Rotates the first R dimensions of every head, dimension i together with dimension i + R/2 ("rotate half", GPT-NeoX's
 /// form of arXiv 2104.09864): `x cos + turned sin`, where `turned` is minus the second half, then the first one. The
@@ -23,16 +26,30 @@ use crate::{device::on_flex, fused};
 /// # Panics
 /// If the shapes do not fit together.
 pub fn rotary(x: Tensor<4>, cos: Tensor<4>, sin: Tensor<4>) -> Tensor<4> {
-    let ([rows, length, _, width], [angle_rows, angles, one, rotated]) = (x.dims(), cos.dims());
-    assert_eq!(cos.dims(), sin.dims(), "cos and sin differ in shape");
-    let fits = angles == length && one == 1 && (angle_rows == 1 || angle_rows == rows);
-    assert!(fits && rotated % 2 == 0 && rotated <= width, "angles {:?} do not fit {:?}", cos.dims(), x.dims());
-    let kernel = [&x, &cos, &sin].iter().all(|tensor| tensor.dtype() == DType::F32 && on_flex(tensor));
-    if !fused() || !kernel {
+    check(x.dims(), &cos, &sin);
+    let kernel = match x.dtype() {
+        DType::F32 => on_flex(&x) || on_cubecl(&x),
+        DType::BF16 | DType::F16 => on_cubecl(&x),
+        _ => false,
+    };
+    if !fused() || !kernel || !in_f32(&cos, &sin) {
         return composed(x, cos, sin);
     }
     let (x, cos, sin) = (x.into_dispatch(), cos.into_dispatch(), sin.into_dispatch());
     Tensor::from_dispatch(Dispatch::fused_rotary(x, cos, sin, false))
+}
+
+/// Whether cos and sin are of the type that kernels read.
+pub(crate) fn in_f32(cos: &Tensor<4>, sin: &Tensor<4>) -> bool {
+    [cos, sin].iter().all(|angles| angles.dtype() == DType::F32)
+}
+
+/// That angles fit heads of a shape [B, T, H, Dh].
+pub(crate) fn check(shape: [usize; 4], cos: &Tensor<4>, sin: &Tensor<4>) {
+    let ([rows, length, _, width], [angle_rows, angles, one, rotated]) = (shape, cos.dims());
+    assert_eq!(cos.dims(), sin.dims(), "cos and sin differ in shape");
+    let fits = angles == length && one == 1 && (angle_rows == 1 || angle_rows == rows);
+    assert!(fits && rotated % 2 == 0 && rotated <= width, "angles {:?} do not fit {shape:?}", cos.dims());
 }
 
 /// Of burn's own operations, in f32 whatever the type of x.

@@ -13,10 +13,10 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata, backend_extension};
 use burn::tensor::{FloatDType, Shape, Tensor};
 
+use projection::Split;
 pub(crate) use projection::attention_of_projection;
 
 use super::KeyRanges;
-use crate::QkvOrder;
 use crate::cast::cast;
 
 /// [`attention`](super::attention()) on any backend.
@@ -73,41 +73,46 @@ pub(crate) trait MaskedAttentionOps: Backend {
         backward::<Self>([q, k, v], bias, [out, sums, upstream], scale)
     }
 
-    /// Attention of the parts of qkv [B, T, 3*H*Dh].
+    /// Attention of the parts of qkv [B, T, 3*H*Dh]; cos and sin as in [`rotary`](crate::rotary()) where the split says that
+    /// queries and keys are turned, else any tensors.
     fn masked_projection(
         qkv: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        heads: usize,
-        order: QkvOrder,
+        split: Split,
         scale: f64,
     ) -> FloatTensor<Self> {
-        let [q, k, v] = projection::parts::<Self>(qkv, heads, order);
-        Self::masked_attention(q, k, v, bias, scale)
+        Self::masked_projection_with_sums(qkv, cos, sin, bias, split, scale).0
     }
 
     /// Output and sums.
     fn masked_projection_with_sums(
         qkv: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        heads: usize,
-        order: QkvOrder,
+        split: Split,
         scale: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let [q, k, v] = projection::parts::<Self>(qkv, heads, order);
+        let [q, k, v] = projection::parts::<Self>(qkv, [cos, sin], split);
         Self::masked_attention_with_sums(q, k, v, bias, scale)
     }
 
-    /// The gradient of qkv. `sums` has the number of heads.
+    /// The gradient of qkv.
+    #[allow(clippy::too_many_arguments)]
     fn masked_projection_backward(
         qkv: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         out: FloatTensor<Self>,
         sums: FloatTensor<Self>,
         upstream: FloatTensor<Self>,
-        order: QkvOrder,
+        split: Split,
         scale: f64,
     ) -> FloatTensor<Self> {
-        projection::backward::<Self>(qkv, bias, [out, sums, upstream], order, scale)
+        projection::backward::<Self>(qkv, [cos, sin], bias, [out, sums, upstream], split, scale)
     }
 }
 

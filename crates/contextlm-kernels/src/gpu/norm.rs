@@ -247,7 +247,7 @@ pub(super) fn parts(rows: usize) -> usize {
 }
 
 /// Rows without gaps, not even at their ends.
-fn into_contiguous_rows(tensor: CubeTensor) -> CubeTensor {
+pub(super) fn into_contiguous_rows(tensor: CubeTensor) -> CubeTensor {
     let (shape, strides) = (tensor.meta.shape(), tensor.meta.strides());
     let mut expected = 1;
     let packed = (0..shape.num_dims()).rev().all(|at| {

@@ -5,8 +5,9 @@ use burn::backend::{Backend, backend_extension};
 use burn_cubecl::CubeBackend;
 
 #[cfg(feature = "fusion")]
-use super::shapes::{numbers_of_rows, of_entries, of_parts, of_runs, with_last};
-use super::{adamw, embedding, loss, norm, product, softmax, sums};
+use super::shapes::{numbers_of_rows, of_entries, of_heads, of_parts, of_projection, of_runs, with_last};
+use super::{adamw, embedding, loss, norm, product, projection, rotary, softmax, sums};
+use crate::QkvOrder;
 use crate::adamw::Factors;
 
 #[backend_extension(Cube, Fusion: cfg(feature = "fusion"))]
@@ -72,6 +73,40 @@ pub(crate) trait GpuOps: Backend {
         centred: bool,
     ) -> FloatTensor<Self>;
 
+    /// x [B, T, H, Dh] turned by cos and sin, f32, [B or 1, T, 1, R], of which the first halves of rows are read; or turned `back`.
+    #[fusion(dtype = x, shape = x)]
+    fn gpu_rotary(
+        x: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+        back: bool,
+    ) -> FloatTensor<Self>;
+
+    /// Queries, keys and values of a projection [B, T, 3*H*Dh], three times [B, H, T, Dh], queries and keys turned as above if
+    /// they are to be `turned`; else any tensors stand for cos and sin, which are not read.
+    #[fusion(meta = |all, _, _, heads, _, _| of_heads(all, *heads))]
+    #[allow(clippy::type_complexity)]
+    fn gpu_apart(
+        all: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+        heads: usize,
+        order: QkvOrder,
+        turned: bool,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// The reverse, queries and keys turned back.
+    #[fusion(meta = |q, _, _, _, _, _, _| of_projection(q))]
+    fn gpu_together(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+        order: QkvOrder,
+        turned: bool,
+    ) -> FloatTensor<Self>;
+
     /// Sums of the columns of x [..., D], of runs of its rows: [parts, D], f32, to be added up.
     #[fusion(meta = |x| of_runs(x))]
     fn gpu_column_sums(x: FloatTensor<Self>) -> FloatTensor<Self>;
@@ -125,6 +160,38 @@ impl GpuOps for CubeBackend {
         factors: Factors,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         adamw::step(x, gradient, m, v, factors)
+    }
+
+    fn gpu_rotary(
+        x: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+        back: bool,
+    ) -> FloatTensor<Self> {
+        rotary::rotary(x, cos, sin, back)
+    }
+
+    fn gpu_apart(
+        all: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+        heads: usize,
+        order: QkvOrder,
+        turned: bool,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        projection::apart(all, cos, sin, heads, order, turned)
+    }
+
+    fn gpu_together(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+        order: QkvOrder,
+        turned: bool,
+    ) -> FloatTensor<Self> {
+        projection::together([q, k, v], cos, sin, order, turned)
     }
 
     fn gpu_column_sums(x: FloatTensor<Self>) -> FloatTensor<Self> {

@@ -40,3 +40,16 @@ pub(super) fn of_entries(upstream: &TensorSpec, entries: usize) -> TensorSpec {
     let width = upstream.shape[upstream.shape.num_dims() - 1];
     TensorSpec::new(Shape::new([entries, width]), DType::F32)
 }
+
+/// Queries, keys and values of a projection, each by heads.
+pub(super) fn of_heads(all: &TensorSpec, heads: usize) -> (TensorSpec, TensorSpec, TensorSpec) {
+    let [rows, length, columns] = all.shape.dims();
+    let part = || TensorSpec::new(Shape::new([rows, heads, length, columns / 3 / heads]), all.dtype);
+    (part(), part(), part())
+}
+
+/// The projection that queries by heads are of.
+pub(super) fn of_projection(q: &TensorSpec) -> TensorSpec {
+    let [rows, heads, length, width] = q.shape.dims();
+    TensorSpec::new(Shape::new([rows, length, 3 * heads * width]), q.dtype)
+}

@@ -5,7 +5,11 @@ use burn::backend::{Backend, backend_extension};
 
 /// Rotation in one pass. As attention, it has no composed body: where there is no fast one, it is made of burn's own
 /// operations, which burn differentiates.
-#[backend_extension(Flex: cfg(feature = "flex"), Autodiff)]
+#[backend_extension(
+    Flex: cfg(feature = "flex"),
+    Cube: cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu")),
+    Autodiff
+)]
 #[allow(unused_variables)] // without a backend
 pub(crate) trait RotaryOps: Backend {
     /// Shapes as in [`rotary`](super::rotary()); `back` turns the other way.

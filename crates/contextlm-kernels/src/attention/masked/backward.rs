@@ -8,7 +8,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, AutodiffBackend, Backend};
 
 use super::MaskedAttentionOps;
-use crate::QkvOrder;
+use super::projection::Split;
 
 /// Parents: q, k, v.
 #[derive(Debug)]
@@ -47,10 +47,11 @@ struct MaskedProjection;
 #[derive(Debug, Clone)]
 struct ProjectionState<T> {
     qkv: NodeId,
+    angles: [T; 2],
     bias: T,
     out: T,
     sums: T,
-    order: QkvOrder,
+    split: Split,
     scale: f64,
 }
 
@@ -58,10 +59,10 @@ impl<B: Backend + MaskedAttentionOps> Backward<B, 1> for MaskedProjection {
     type State = ProjectionState<FloatTensor<B>>;
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
-        let ProjectionState { qkv, bias, out, sums, order, scale } = ops.state;
+        let ProjectionState { qkv, angles: [cos, sin], bias, out, sums, split, scale } = ops.state;
         let qkv = checkpointer.retrieve_node_output(qkv);
         unary::<B, _>(ops.parents, ops.node, grads, |upstream| {
-            B::masked_projection_backward(qkv, bias, out, sums, upstream, order, scale)
+            B::masked_projection_backward(qkv, cos, sin, bias, out, sums, upstream, split, scale)
         });
     }
 }
@@ -69,49 +70,54 @@ impl<B: Backend + MaskedAttentionOps> Backward<B, 1> for MaskedProjection {
 impl<B: Backend + MaskedAttentionOps, C: CheckpointStrategy> MaskedAttentionOps for Autodiff<B, C> {
     fn masked_projection(
         qkv: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        heads: usize,
-        order: QkvOrder,
+        split: Split,
         scale: f64,
     ) -> FloatTensor<Self> {
-        let bias = bias.into_primitive();
+        let [cos, sin, bias] = [cos, sin, bias].map(|tensor| tensor.into_primitive());
         // As below.
         match MaskedProjection.prepare::<C>([qkv.node()]).compute_bound().stateful() {
             OpsKind::Tracked(mut prep) => {
                 let node = prep.checkpoint(&qkv);
-                let (out, sums) =
-                    B::masked_projection_with_sums(qkv.into_primitive(), bias.clone(), heads, order, scale);
-                prep.finish(ProjectionState { qkv: node, bias, out: out.clone(), sums, order, scale }, out)
+                let (qkv, angles) = (qkv.into_primitive(), [cos.clone(), sin.clone()]);
+                let (out, sums) = B::masked_projection_with_sums(qkv, cos, sin, bias.clone(), split, scale);
+                prep.finish(ProjectionState { qkv: node, angles, bias, out: out.clone(), sums, split, scale }, out)
             }
             OpsKind::UnTracked(prep) => {
-                prep.finish(B::masked_projection(qkv.into_primitive(), bias, heads, order, scale))
+                prep.finish(B::masked_projection(qkv.into_primitive(), cos, sin, bias, split, scale))
             }
         }
     }
 
     fn masked_projection_with_sums(
         qkv: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        heads: usize,
-        order: QkvOrder,
+        split: Split,
         scale: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let [qkv, bias] = [qkv, bias].map(|tensor| tensor.into_primitive());
-        let (out, sums) = B::masked_projection_with_sums(qkv, bias, heads, order, scale);
+        let [qkv, cos, sin, bias] = [qkv, cos, sin, bias].map(|tensor| tensor.into_primitive());
+        let (out, sums) = B::masked_projection_with_sums(qkv, cos, sin, bias, split, scale);
         (Self::from_inner(out), Self::from_inner(sums))
     }
 
     fn masked_projection_backward(
         qkv: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         out: FloatTensor<Self>,
         sums: FloatTensor<Self>,
         upstream: FloatTensor<Self>,
-        order: QkvOrder,
+        split: Split,
         scale: f64,
     ) -> FloatTensor<Self> {
-        let [qkv, bias, out, sums, upstream] = [qkv, bias, out, sums, upstream].map(|tensor| tensor.into_primitive());
-        Self::from_inner(B::masked_projection_backward(qkv, bias, out, sums, upstream, order, scale))
+        let [qkv, cos, sin, bias] = [qkv, cos, sin, bias].map(|tensor| tensor.into_primitive());
+        let [out, sums, upstream] = [out, sums, upstream].map(|tensor| tensor.into_primitive());
+        Self::from_inner(B::masked_projection_backward(qkv, cos, sin, bias, out, sums, upstream, split, scale))
     }
 
     fn masked_attention(

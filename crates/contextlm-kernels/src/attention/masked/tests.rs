@@ -58,7 +58,7 @@ fn it_is_the_attention_of_burns_own_operations() {
 
 #[test]
 fn a_projection_has_one_gradient() {
-    use crate::split_projection;
+    use crate::{QkvOrder, rotary, split_projection};
     let device = Device::flex().autodiff();
     let ranges = KeyRanges::causal(0, 5);
     for order in [QkvOrder::Parts, QkvOrder::Heads] {
@@ -70,13 +70,21 @@ fn a_projection_has_one_gradient() {
             let gradients = (out.clone() * wave).sum().backward();
             [out, qkv.grad(&gradients).unwrap()].map(|x| x.into_data().try_to_vec::<f32>().unwrap())
         };
-        let found = run(&|qkv| attention_of_projection(qkv, 3, order, &ranges, 0.3));
-        let expected = run(&|qkv| {
-            let [q, k, v] = split_projection(qkv, 3, order);
-            attention_with(q, k, v, &ranges, 0.3, |weights| weights)
-        });
-        for ((found, expected), tolerance) in found.iter().zip(&expected).zip([1e-5, 1e-4]) {
-            assert!(error(found, expected) <= tolerance, "{order:?}: {}", error(found, expected));
+        for rotated in [0, 6, 8] {
+            let half = Tensor::<4>::random([1, 5, 1, rotated / 2], Distribution::Normal(0.0, 1.0), &device);
+            let turned =
+                (rotated > 0).then(|| Tensor::cat(vec![half.clone(), half], 3)).map(|x| (x.clone().cos(), x.sin()));
+            let found = run(&|qkv| attention_of_projection(qkv, 3, order, turned.clone(), &ranges, 0.3));
+            let expected = run(&|qkv| {
+                let [mut q, mut k, v] = split_projection(qkv, 3, order);
+                if let Some((cos, sin)) = turned.clone() {
+                    [q, k] = [q, k].map(|x| rotary(x, cos.clone(), sin.clone()));
+                }
+                attention_with(q, k, v, &ranges, 0.3, |weights| weights)
+            });
+            for ((found, expected), tolerance) in found.iter().zip(&expected).zip([1e-5, 1e-4]) {
+                assert!(error(found, expected) <= tolerance, "{order:?}, {rotated}: {}", error(found, expected));
+            }
         }
     }
 }
