@@ -6,13 +6,16 @@ mod flex;
 #[cfg(feature = "libtorch")]
 mod libtorch;
 mod ops;
+mod turned;
 
 use burn::backend::Dispatch;
-use burn::tensor::{DType, Tensor};
+use burn::tensor::Tensor;
 use ops::ProjectionOps;
+use turned::TurnedProjectionOps;
 
 use crate::attention::{has_fast_attention, masked};
-use crate::device::{on_cubecl, on_flex};
+use crate::device::{on_cubecl, on_libtorch};
+use crate::rotary::has_fast_rotation;
 use crate::{KeyRanges, attention, fused, rotary};
 
 /// How queries, keys and values stand in the output of one map to all of them.
@@ -26,7 +29,7 @@ pub enum QkvOrder {
 
 /// [`attention`] of the three parts of a projection, queries and keys being turned by [`rotary`](crate::rotary()) first
 /// where `angles` (cos and sin) are given. Where [`attention`](crate::attention()) has a fast body the parts are read where
-/// they are, and there is one gradient for all of them; on LibTorch and GPUs only without angles.
+/// they are, and there is one gradient for all of them; on GPUs through CubeCL only without angles.
 ///
 /// # Shapes
 /// - qkv: [B, T, 3*H*Dh]
@@ -50,7 +53,7 @@ pub fn attention_of_projection(
     if fused() && on_cubecl(&qkv) && angles.is_none() {
         return masked::attention_of_projection(qkv, heads, order, ranges, scale);
     }
-    let turns = angles.is_none() || (on_flex(&qkv) && angles.iter().all(|(cos, _)| cos.dtype() == DType::F32));
+    let turns = angles.iter().all(|(cos, sin)| has_fast_rotation(&qkv, cos, sin));
     if !fused() || !has_fast_attention(&qkv, width / (3 * heads), ranges) || !turns {
         let [mut q, mut k, v] = split_projection(qkv, heads, order);
         if let Some((cos, sin)) = angles {
@@ -59,6 +62,13 @@ pub fn attention_of_projection(
         }
         return attention(q, k, v, ranges, scale);
     }
+    let (qkv, angles) = match angles {
+        Some((cos, sin)) if on_libtorch(&qkv) => {
+            let (qkv, cos, sin) = (qkv.into_dispatch(), cos.into_dispatch(), sin.into_dispatch());
+            (Tensor::from_dispatch(Dispatch::turned_projection(qkv, cos, sin, heads, order, false)), None)
+        }
+        angles => (qkv, angles),
+    };
     let none = || Tensor::zeros([1, 1, 1, 0], &qkv.device());
     let (cos, sin) = angles.unwrap_or_else(|| (none(), none()));
     let (qkv, cos, sin) = (qkv.into_dispatch(), cos.into_dispatch(), sin.into_dispatch());

@@ -3,13 +3,16 @@
 mod backward;
 #[cfg(feature = "flex")]
 pub(crate) mod flex;
+#[cfg(feature = "libtorch")]
+pub(crate) mod libtorch;
 mod ops;
 
 use burn::backend::Dispatch;
 use burn::tensor::{DType, Tensor};
 use ops::RotaryOps;
 
-use crate::{device::on_flex, fused};
+use crate::device::{on_flex, on_libtorch};
+use crate::fused;
 
 /// Rotates the first R dimensions of every head, dimension i together with dimension i + R/2 ("rotate half", GPT-NeoX's
 /// form of arXiv 2104.09864): `x cos + turned sin`, where `turned` is minus the second half, then the first one. The
@@ -27,12 +30,21 @@ pub fn rotary(x: Tensor<4>, cos: Tensor<4>, sin: Tensor<4>) -> Tensor<4> {
     assert_eq!(cos.dims(), sin.dims(), "cos and sin differ in shape");
     let fits = angles == length && one == 1 && (angle_rows == 1 || angle_rows == rows);
     assert!(fits && rotated % 2 == 0 && rotated <= width, "angles {:?} do not fit {:?}", cos.dims(), x.dims());
-    let kernel = [&x, &cos, &sin].iter().all(|tensor| tensor.dtype() == DType::F32 && on_flex(tensor));
-    if !fused() || !kernel {
+    if !fused() || !has_fast_rotation(&x, &cos, &sin) {
         return composed(x, cos, sin);
     }
     let (x, cos, sin) = (x.into_dispatch(), cos.into_dispatch(), sin.into_dispatch());
     Tensor::from_dispatch(Dispatch::fused_rotary(x, cos, sin, false))
+}
+
+/// Whether there is a fast body for these tensors.
+pub(crate) fn has_fast_rotation<const D: usize>(x: &Tensor<D>, cos: &Tensor<4>, sin: &Tensor<4>) -> bool {
+    let in_f32 = [cos, sin].iter().all(|angle| angle.dtype() == DType::F32);
+    match x.dtype() {
+        DType::F32 if on_flex(x) => in_f32 && on_flex(cos) && on_flex(sin),
+        DType::F32 | DType::BF16 | DType::F16 => in_f32 && on_libtorch(x) && on_libtorch(cos) && on_libtorch(sin),
+        _ => false,
+    }
 }
 
 /// Of burn's own operations, in f32 whatever the type of x.

@@ -1,6 +1,9 @@
-use burn::module::{Module, ModuleVisitor, Param};
+use std::collections::HashMap;
+
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
+use contextlm_kernels::{l2_norm, listed, scale};
 
 /// Scales all gradients together so that their global L2 norm is at most `max_norm`, as
 /// `torch.nn.utils.clip_grad_norm_` does, and returns the norm before. A `max_norm` of 0 only measures.
@@ -8,30 +11,40 @@ pub fn clip_grad_norm<M: Module>(model: &M, gradients: &mut GradientsParams, max
     let norm = global_norm(model, gradients);
     let factor = max_norm / (norm + 1e-6);
     if max_norm > 0.0 && factor < 1.0 {
-        model.visit(&mut Scale { gradients, factor });
+        let mut scaling = Scale { gradients, factor, ids: Vec::new(), list: Vec::new() };
+        model.visit(&mut scaling);
+        let Scale { ids, list, .. } = scaling;
+        let scaled = ids.into_iter().zip(scale(list, factor)).collect();
+        model.visit(&mut PutBack { gradients, scaled });
     }
     norm
 }
 
 /// The L2 norm of all gradients as one vector. The squares are added on the device and read once.
 fn global_norm<M: Module>(model: &M, gradients: &GradientsParams) -> f64 {
-    let mut squares = Squares { gradients, sums: Vec::new() };
+    let mut squares = Squares { gradients, sums: Vec::new(), list: Vec::new() };
     model.visit(&mut squares);
-    if squares.sums.is_empty() {
+    let Squares { mut sums, list, .. } = squares;
+    sums.extend(l2_norm(&list).map(|norm| norm.square()));
+    if sums.is_empty() {
         return 0.0;
     }
-    Tensor::cat(squares.sums, 0).sum().into_scalar::<f64>().sqrt()
+    Tensor::cat(sums, 0).sum().into_scalar::<f64>().sqrt()
 }
 
 struct Squares<'a> {
     gradients: &'a GradientsParams,
     sums: Vec<Tensor<1>>,
+    /// Gradients whose squares are better added together.
+    list: Vec<Tensor<1>>,
 }
 
 impl ModuleVisitor for Squares<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = self.gradients.get::<D>(param.id) {
-            self.sums.push(gradient.square().sum());
+        match self.gradients.get::<D>(param.id) {
+            Some(gradient) if listed(&gradient) => self.list.push(gradient.flatten(0, D - 1)),
+            Some(gradient) => self.sums.push(gradient.square().sum()),
+            None => (),
         }
     }
 }
@@ -39,12 +52,33 @@ impl ModuleVisitor for Squares<'_> {
 struct Scale<'a> {
     gradients: &'a mut GradientsParams,
     factor: f64,
+    /// Gradients that are better scaled together, and whose they are.
+    list: Vec<Tensor<1>>,
+    ids: Vec<ParamId>,
 }
 
 impl ModuleVisitor for Scale<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = self.gradients.remove::<D>(param.id) {
-            self.gradients.register(param.id, gradient.mul_scalar(self.factor));
+        match self.gradients.remove::<D>(param.id) {
+            Some(gradient) if listed(&gradient) => {
+                self.list.push(gradient.flatten(0, D - 1));
+                self.ids.push(param.id);
+            }
+            Some(gradient) => self.gradients.register(param.id, gradient.mul_scalar(self.factor)),
+            None => (),
+        }
+    }
+}
+
+struct PutBack<'a> {
+    gradients: &'a mut GradientsParams,
+    scaled: HashMap<ParamId, Tensor<1>>,
+}
+
+impl ModuleVisitor for PutBack<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.scaled.remove(&param.id) {
+            self.gradients.register::<D>(param.id, gradient.reshape(param.lazy_shape()));
         }
     }
 }

@@ -1,10 +1,29 @@
-//! PyTorch's memory-efficient attention for GPUs, causal and without dropout.
+//! PyTorch's attention for GPUs, causal and without dropout: flash attention in bf16 and f16 where PyTorch would take it,
+//! elsewhere the memory-efficient one.
 
 use tch::{Device, Kind, Tensor};
 
+use crate::libtorch::script;
+
+/// Whether flash attention is for these: on GPUs from Ampere on, which PyTorch tells by its choice among its own ways. It has
+/// a backward for all heads up to this width.
+fn takes_flash([q, k, v]: [&Tensor; 3], scale: f64) -> bool {
+    const WIDEST: i64 = 128;
+    /// `flash_attention` and `cudnn_attention` of PyTorch's `SDPBackend`; where it has the second it has the first.
+    const CHOICES: [i64; 2] = [1, 3];
+    let low = matches!(q.kind(), Kind::BFloat16 | Kind::Half);
+    let choice = || Tensor::internal_fused_sdp_choice(q, k, v, None::<Tensor>, 0.0, true, scale, false);
+    low && q.size()[3] <= WIDEST && script::is_there() && CHOICES.contains(&choice())
+}
+
 /// From q, k and v [B, H, T, Dh], the mix of values of that shape, and the logarithm of every softmax's sum [B, H, T'], where T'
-/// is T up to a multiple of 32: the backward wants them as they are.
+/// is T or, of the memory-efficient one, T up to a multiple of 32: the backward wants them as they are.
 pub(super) fn forward(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64) -> (Tensor, Tensor) {
+    if takes_flash([q, k, v], scale)
+        && let Some([out, sums]) = script::flash_attention(q, k, v, scale)
+    {
+        return (out, sums);
+    }
     let (keep_sums, dropout, causal) = (true, 0.0, true);
     let (out, sums, _seed, _offset) = Tensor::internal_scaled_dot_product_efficient_attention(
         q,
@@ -27,6 +46,9 @@ pub(super) fn backward(
     sums: &Tensor,
     scale: f64,
 ) -> (Tensor, Tensor, Tensor) {
+    if takes_flash([q, k, v], scale) {
+        return flash_backward(upstream, [q, k, v], out, sums, scale);
+    }
     /// `CausalFromTopLeft` of PyTorch's `CustomMaskType`.
     const CAUSAL: i64 = 1;
     let (queries, keys) = (q.size()[2], k.size()[2]);
@@ -60,4 +82,35 @@ pub(super) fn backward(
         shared_storage,
     );
     (by_entry(&for_q), by_entry(&for_k), by_entry(&for_v))
+}
+
+fn flash_backward(
+    upstream: &Tensor,
+    [q, k, v]: [&Tensor; 3],
+    out: &Tensor,
+    sums: &Tensor,
+    scale: f64,
+) -> (Tensor, Tensor, Tensor) {
+    // Of packed sequences, which there are none of.
+    let ends = Tensor::new();
+    // Read with dropout only.
+    let none = Tensor::empty([2], (Kind::Int64, q.device()));
+    let (dropout, causal) = (0.0, true);
+    Tensor::internal_scaled_dot_product_flash_attention_backward(
+        upstream,
+        q,
+        k,
+        v,
+        out,
+        sums,
+        &ends,
+        &ends,
+        q.size()[2],
+        k.size()[2],
+        dropout,
+        causal,
+        &none, // seed
+        &none, // offset
+        scale,
+    )
 }

@@ -6,7 +6,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::ops::NormOps;
 use super::{composed, slices};
-use crate::libtorch::{TorchTensor, empty_like, gradients_by_tape, one_kind, values, values_mut};
+use crate::libtorch::{TorchTensor, empty_like, gradients_by_tape, one_kind, script, values, values_mut};
 
 impl NormOps for LibTorch {
     fn fused_layer_norm(x: TorchTensor, weight: TorchTensor, bias: TorchTensor, eps: f64) -> TorchTensor {
@@ -27,7 +27,7 @@ impl NormOps for LibTorch {
         }
         let [x, weight, bias] = match on_cpu(&x) {
             true => gradients::<true>(&x.tensor, &weight.tensor, &upstream.tensor, eps),
-            false => layer_norm_gradients_by_tape(&x.tensor, &weight.tensor, &upstream.tensor, eps),
+            false => layer_norm_gradients(&x.tensor, &weight.tensor, &upstream.tensor, eps),
         }
         .map(TorchTensor::new);
         (x, weight, bias)
@@ -98,6 +98,15 @@ fn gradients<const CENTRED: bool>(x: &Tensor, weight: &Tensor, upstream: &Tensor
     [for_x, Tensor::from_slice(&for_weight), Tensor::from_slice(&for_bias)].map(|gradient| gradient.to_kind(kind))
 }
 
+/// By PyTorch's operation for them, of a mean and a deviation of every row that are computed again.
+fn layer_norm_gradients(x: &Tensor, weight: &Tensor, upstream: &Tensor, eps: f64) -> [Tensor; 3] {
+    let (x, none) = (x.contiguous(), None::<&Tensor>);
+    let (_, mean, rstd) = x.native_layer_norm(weight.size(), none, none, eps);
+    // Of the bias it wants the shape alone.
+    script::layer_norm_backward(&upstream.contiguous(), &x, [&mean, &rstd], [weight, weight])
+        .unwrap_or_else(|| layer_norm_gradients_by_tape(&x, weight, upstream, eps))
+}
+
 fn layer_norm_gradients_by_tape(x: &Tensor, weight: &Tensor, upstream: &Tensor, eps: f64) -> [Tensor; 3] {
     let (width, bias) = (weight.size(), weight.zeros_like());
     let norm = |[x, weight, bias]: &[Tensor; 3]| x.layer_norm(&width, Some(weight), Some(bias), eps, true);
@@ -115,7 +124,7 @@ mod tests {
 
     /// What runs on GPUs runs on the CPU here, beside the passes over slices.
     #[test]
-    fn gradients_of_the_tape_are_those_of_the_passes() {
+    fn gradients_on_gpus_are_those_of_the_passes() {
         let wave = |shape: &[i64], phase: f64| {
             let count = shape.iter().product::<i64>();
             (Tensor::arange(count, (Kind::Float, Device::Cpu)) * 1.7 + phase).sin().reshape(shape)
@@ -129,6 +138,7 @@ mod tests {
                 }
             };
             let expected = gradients::<true>(&x, &weight, &upstream, 1e-5);
+            check(&layer_norm_gradients(&x, &weight, &upstream, 1e-5), &expected);
             check(&layer_norm_gradients_by_tape(&x, &weight, &upstream, 1e-5), &expected);
             let expected = gradients::<false>(&x, &weight, &upstream, 1e-5);
             check(&rms_norm_gradients_by_tape(&x, &weight, &upstream, 1e-5), &expected);
