@@ -24,7 +24,8 @@ pub fn listed<const D: usize>(tensor: &Tensor<D>) -> bool {
 /// If the tensors are on different devices.
 pub fn l2_norm(tensors: &[Tensor<1>]) -> Option<Tensor<1>> {
     #[cfg(feature = "libtorch")]
-    if tensors.iter().all(listed)
+    if !tensors.is_empty()
+        && tensors.iter().all(listed)
         && let Some(norm) = libtorch::l2_norm(tensors)
     {
         return Some(norm);
@@ -39,7 +40,7 @@ pub fn l2_norm(tensors: &[Tensor<1>]) -> Option<Tensor<1>> {
 /// `[N]`, each of its own, to the same
 pub fn scale(tensors: Vec<Tensor<1>>, factor: f64) -> Vec<Tensor<1>> {
     #[cfg(feature = "libtorch")]
-    if tensors.iter().all(listed) {
+    if !tensors.is_empty() && tensors.iter().all(listed) {
         return libtorch::scale(tensors, factor);
     }
     tensors.into_iter().map(|tensor| tensor.mul_scalar(factor)).collect()

@@ -51,7 +51,11 @@ thread_local! {
     static COLLECTED: RefCell<Option<Vec<Update>>> = const { RefCell::new(None) };
 }
 
-/// Collects the updates on GPUs that `work` asks for, and makes them when it has returned. A panic of `work` drops them.
+/// As many as PyTorch's fused AdamW takes in a launch. The device begins with them while the next ones are collected.
+const AT_ONCE: usize = 36;
+
+/// Collects the updates on GPUs that `work` asks for, and makes them [`AT_ONCE`] at a time, the last ones when it has returned. A
+/// panic of `work` drops those that are not made yet.
 pub(super) fn together<T>(work: impl FnOnce() -> T) -> T {
     /// Puts back what was before.
     struct Collecting(Option<Vec<Update>>);
@@ -69,14 +73,14 @@ pub(super) fn together<T>(work: impl FnOnce() -> T) -> T {
 }
 
 fn add(update: Update) {
-    let now = COLLECTED.with_borrow_mut(|collected| match collected {
+    let due = COLLECTED.with_borrow_mut(|collected| match collected {
         Some(updates) => {
             updates.push(update);
-            None
+            if updates.len() < AT_ONCE { Vec::new() } else { core::mem::take(updates) }
         }
-        None => Some(update),
+        None => vec![update],
     });
-    make(now.into_iter().collect());
+    make(due);
 }
 
 /// Makes updates, those of one device and one step in one call.

@@ -5,11 +5,10 @@ use burn::tensor::Tensor;
 
 use crate::libtorch::{TorchTensor, owned, script};
 
-/// The L2 norm of all tensors, which are on LibTorch, `[1]`; `None` where this PyTorch has no norms of lists.
+/// The L2 norm of all tensors, which are some and on LibTorch, `[1]`; `None` where this PyTorch has no norms of lists.
 pub(super) fn l2_norm(tensors: &[Tensor<1>]) -> Option<Tensor<1>> {
     let list = tensors.iter().map(|tensor| primitive(tensor.clone()).tensor).collect();
-    let norms = script::norms(list)?;
-    let all = if norms.is_empty() { return None } else { tch::Tensor::stack(&norms, 0).norm() };
+    let all = tch::Tensor::stack(&script::norms(list)?, 0).norm();
     Some(Tensor::from_primitive::<LibTorch>(TorchTensor::new(all.reshape([1]))))
 }
 
@@ -54,7 +53,8 @@ mod tests {
         let expected = super::super::l2_norm(&tensors()).unwrap().into_scalar::<f32>();
         let found = l2_norm(&tensors()).unwrap().into_scalar::<f32>();
         assert!((found - expected).abs() <= 1e-5 * expected, "{found} and {expected}");
-        assert!(l2_norm(&[]).is_none());
+        assert!(super::super::l2_norm(&[]).is_none());
+        assert!(super::super::scale(Vec::new(), 0.3).is_empty());
 
         let held = tensors();
         let scaled = scale([held.clone(), tensors()].concat(), 0.3);

@@ -16,6 +16,33 @@ impl NormOps for LibTorch {
         <Self as ModuleOps<Self>>::layer_norm(x, weight, Some(bias), eps)
     }
 
+    fn fused_layer_norm_with_statistics(
+        x: TorchTensor,
+        weight: TorchTensor,
+        bias: TorchTensor,
+        eps: f64,
+    ) -> (TorchTensor, Option<TorchTensor>, Option<TorchTensor>) {
+        if on_cpu(&x) || !one_kind([&x, &weight, &bias]) {
+            return (Self::fused_layer_norm(x, weight, bias, eps), None, None);
+        }
+        let [out, mean, rstd] = with_statistics(&x.tensor, &weight.tensor, &bias.tensor, eps).map(TorchTensor::new);
+        (out, Some(mean), Some(rstd))
+    }
+
+    fn fused_layer_norm_backward_of(
+        x: TorchTensor,
+        weight: TorchTensor,
+        upstream: TorchTensor,
+        mean: TorchTensor,
+        rstd: TorchTensor,
+        eps: f64,
+    ) -> (TorchTensor, TorchTensor, TorchTensor) {
+        match gradients_of(&x.tensor, &weight.tensor, &upstream.tensor, [&mean.tensor, &rstd.tensor]) {
+            Some([x, weight, bias]) => (TorchTensor::new(x), TorchTensor::new(weight), TorchTensor::new(bias)),
+            None => Self::fused_layer_norm_backward(x, weight, upstream, eps),
+        }
+    }
+
     fn fused_layer_norm_backward(
         x: TorchTensor,
         weight: TorchTensor,
@@ -27,7 +54,7 @@ impl NormOps for LibTorch {
         }
         let [x, weight, bias] = match on_cpu(&x) {
             true => gradients::<true>(&x.tensor, &weight.tensor, &upstream.tensor, eps),
-            false => layer_norm_gradients(&x.tensor, &weight.tensor, &upstream.tensor, eps),
+            false => layer_norm_gradients_by_tape(&x.tensor, &weight.tensor, &upstream.tensor, eps),
         }
         .map(TorchTensor::new);
         (x, weight, bias)
@@ -98,13 +125,16 @@ fn gradients<const CENTRED: bool>(x: &Tensor, weight: &Tensor, upstream: &Tensor
     [for_x, Tensor::from_slice(&for_weight), Tensor::from_slice(&for_bias)].map(|gradient| gradient.to_kind(kind))
 }
 
-/// By PyTorch's operation for them, of a mean and a deviation of every row that are computed again.
-fn layer_norm_gradients(x: &Tensor, weight: &Tensor, upstream: &Tensor, eps: f64) -> [Tensor; 3] {
-    let (x, none) = (x.contiguous(), None::<&Tensor>);
-    let (_, mean, rstd) = x.native_layer_norm(weight.size(), none, none, eps);
+/// PyTorch's layer norm: the output, mean and 1 / deviation of every row.
+fn with_statistics(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> [Tensor; 3] {
+    let (out, mean, rstd) = x.native_layer_norm(weight.size(), Some(weight), Some(bias), eps);
+    [out, mean, rstd]
+}
+
+/// The gradients of x, weight and bias by PyTorch's operation for them.
+fn gradients_of(x: &Tensor, weight: &Tensor, upstream: &Tensor, statistics: [&Tensor; 2]) -> Option<[Tensor; 3]> {
     // Of the bias it wants the shape alone.
-    script::layer_norm_backward(&upstream.contiguous(), &x, [&mean, &rstd], [weight, weight])
-        .unwrap_or_else(|| layer_norm_gradients_by_tape(&x, weight, upstream, eps))
+    script::layer_norm_backward(&upstream.contiguous(), &x.contiguous(), statistics, [weight, weight])
 }
 
 fn layer_norm_gradients_by_tape(x: &Tensor, weight: &Tensor, upstream: &Tensor, eps: f64) -> [Tensor; 3] {
@@ -131,6 +161,7 @@ mod tests {
         };
         for rows in [0, 1, 5] {
             let (x, weight, upstream) = (wave(&[2, rows, 33], 1.0), wave(&[33], 2.0), wave(&[2, rows, 33], 3.0));
+            let bias = wave(&[33], 4.0);
             let check = |found: &[Tensor], expected: &[Tensor]| {
                 for (found, expected) in found.iter().zip(expected) {
                     assert_eq!(found.size(), expected.size());
@@ -138,7 +169,9 @@ mod tests {
                 }
             };
             let expected = gradients::<true>(&x, &weight, &upstream, 1e-5);
-            check(&layer_norm_gradients(&x, &weight, &upstream, 1e-5), &expected);
+            let [out, mean, rstd] = with_statistics(&x, &weight, &bias, 1e-5);
+            check(&[out], &[forward::<true>(&x, &weight, Some(&bias), 1e-5)]);
+            check(&gradients_of(&x, &weight, &upstream, [&mean, &rstd]).unwrap(), &expected);
             check(&layer_norm_gradients_by_tape(&x, &weight, &upstream, 1e-5), &expected);
             let expected = gradients::<false>(&x, &weight, &upstream, 1e-5);
             check(&rms_norm_gradients_by_tape(&x, &weight, &upstream, 1e-5), &expected);
