@@ -69,7 +69,7 @@ pub fn attention_of_projection(
         }
         angles => (qkv, angles),
     };
-    let none = || Tensor::zeros([1, 1, 1, 0], &qkv.device());
+    let none = || Tensor::empty([1, 1, 1, 0], &qkv.device());
     let (cos, sin) = angles.unwrap_or_else(|| (none(), none()));
     let (qkv, cos, sin) = (qkv.into_dispatch(), cos.into_dispatch(), sin.into_dispatch());
     Tensor::from_dispatch(Dispatch::fused_projection(qkv, cos, sin, heads, order, ranges.clone(), scale))

@@ -32,6 +32,7 @@ fn primitive(tensor: Tensor<1>) -> TorchTensor {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use burn::tensor::{Device, TensorData};
 

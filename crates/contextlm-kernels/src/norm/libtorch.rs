@@ -149,6 +149,7 @@ fn rms_norm_gradients_by_tape(x: &Tensor, weight: &Tensor, upstream: &Tensor, ep
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
