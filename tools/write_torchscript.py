@@ -77,9 +77,11 @@ class Operations(torch.nn.Module):
         )
 
     @torch.jit.export
-    def flash_attention(self, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tuple[Tensor, Tensor]:
-        """The mix of values, and the logarithms of the softmax's sums; causal, without dropout."""
-        out = torch._scaled_dot_product_flash_attention(q, k, v, 0.0, True, False, scale=scale)
+    def flash_attention(
+        self, q: Tensor, k: Tensor, v: Tensor, causal: bool, scale: float
+    ) -> Tuple[Tensor, Tensor]:
+        """The mix of values, and the logarithms of the softmax's sums, without dropout."""
+        out = torch._scaled_dot_product_flash_attention(q, k, v, 0.0, causal, False, scale=scale)
         return out[0], out[1]
 
 

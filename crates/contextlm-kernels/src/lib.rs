@@ -84,6 +84,6 @@ pub use int8::{linear_int8, quantize_int8};
 pub use linear::linear;
 pub use lists::{l2_norm, listed, scale};
 pub use norm::{layer_norm, rms_norm};
-pub use projection::{QkvOrder, attention_of_projection, split_projection};
+pub use projection::{QkvOrder, attention_of_projection, split_projection, split_turned_projection};
 pub use rotary::rotary;
 pub use swiglu::swiglu;

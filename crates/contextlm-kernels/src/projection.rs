@@ -55,24 +55,53 @@ pub fn attention_of_projection(
     }
     let turns = angles.iter().all(|(cos, sin)| has_fast_rotation(&qkv, cos, sin));
     if !fused() || !has_fast_attention(&qkv, width / (3 * heads), ranges) || !turns {
-        let [mut q, mut k, v] = split_projection(qkv, heads, order);
-        if let Some((cos, sin)) = angles {
-            q = rotary(q, cos.clone(), sin.clone());
-            k = rotary(k, cos, sin);
-        }
+        let [q, k, v] = split_turned_projection(qkv, heads, order, angles);
         return attention(q, k, v, ranges, scale);
     }
-    let (qkv, angles) = match angles {
-        Some((cos, sin)) if on_libtorch(&qkv) => {
-            let (qkv, cos, sin) = (qkv.into_dispatch(), cos.into_dispatch(), sin.into_dispatch());
-            (Tensor::from_dispatch(Dispatch::turned_projection(qkv, cos, sin, heads, order, false)), None)
-        }
-        angles => (qkv, angles),
-    };
+    let (qkv, angles) = turned_where_it_is(qkv, heads, order, angles);
     let none = || Tensor::empty([1, 1, 1, 0], &qkv.device());
     let (cos, sin) = angles.unwrap_or_else(|| (none(), none()));
     let (qkv, cos, sin) = (qkv.into_dispatch(), cos.into_dispatch(), sin.into_dispatch());
     Tensor::from_dispatch(Dispatch::fused_projection(qkv, cos, sin, heads, order, ranges.clone(), scale))
+}
+
+/// The projection turned, without angles that are left, on LibTorch; elsewhere as it is.
+#[allow(clippy::type_complexity)] // what it is given
+fn turned_where_it_is(
+    qkv: Tensor<3>,
+    heads: usize,
+    order: QkvOrder,
+    angles: Option<(Tensor<4>, Tensor<4>)>,
+) -> (Tensor<3>, Option<(Tensor<4>, Tensor<4>)>) {
+    match angles {
+        Some((cos, sin)) if fused() && on_libtorch(&qkv) && has_fast_rotation(&qkv, &cos, &sin) => {
+            let (qkv, cos, sin) = (qkv.into_dispatch(), cos.into_dispatch(), sin.into_dispatch());
+            (Tensor::from_dispatch(Dispatch::turned_projection(qkv, cos, sin, heads, order, false)), None)
+        }
+        angles => (qkv, angles),
+    }
+}
+
+/// [`split_projection`] with queries and keys turned by [`rotary`](crate::rotary()) where `angles` (cos and sin) are given; on
+/// LibTorch both together, before they are split.
+///
+/// # Shapes
+/// As [`split_projection`]; angles as in [`rotary`](crate::rotary())
+///
+/// # Panics
+/// If the shapes do not fit together.
+pub fn split_turned_projection(
+    qkv: Tensor<3>,
+    heads: usize,
+    order: QkvOrder,
+    angles: Option<(Tensor<4>, Tensor<4>)>,
+) -> [Tensor<4>; 3] {
+    let (qkv, angles) = turned_where_it_is(qkv, heads, order, angles);
+    let [q, k, v] = split_projection(qkv, heads, order);
+    match angles {
+        Some((cos, sin)) => [rotary(q, cos.clone(), sin.clone()), rotary(k, cos, sin), v],
+        None => [q, k, v],
+    }
 }
 
 /// Queries, keys and values of a projection.

@@ -55,11 +55,11 @@ pub(crate) fn layer_norm_backward(
     tensors(call("layer_norm_backward", &arguments)?)
 }
 
-/// Causal attention of q, k and v [B, H, T, Dh] in bf16 or f16 on a GPU: the mix of values, and the logarithm of every softmax's
-/// sum [B, H, T].
-pub(crate) fn flash_attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64) -> Option<[Tensor; 2]> {
+/// Attention of q [B, H, T, Dh], k and v [B, H, S, Dh], in bf16 or f16 on a GPU, each query attending to all keys or, `causal`, to
+/// those up to its own: the mix of values, and the logarithm of every softmax's sum [B, H, T].
+pub(crate) fn flash_attention([q, k, v]: [&Tensor; 3], causal: bool, scale: f64) -> Option<[Tensor; 2]> {
     let [q, k, v] = [q, k, v].map(|tensor| IValue::Tensor(tensor.shallow_clone()));
-    tensors(call("flash_attention", &[q, k, v, IValue::Double(scale)])?)
+    tensors(call("flash_attention", &[q, k, v, IValue::Bool(causal), IValue::Double(scale)])?)
 }
 
 /// A tuple of tensors.
