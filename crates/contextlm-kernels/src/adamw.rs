@@ -40,7 +40,7 @@ pub struct AdamWStep {
 
 /// A parameter and its moments after a step of AdamW (arXiv 1711.05101), in one pass and in the memory that they are in.
 /// `None`, with nothing done, where there is no fast body for these tensors: not in f32, or not all on flex, LibTorch or
-/// GPUs. On LibTorch's GPUs it is several passes, but in place too.
+/// GPUs. Steps of many tensors belong into [`adamw_together`].
 ///
 /// `m = beta_1 m + (1 - beta_1) g`, `v = beta_2 v + (1 - beta_2) g^2`, both divided by 1 - beta^time, then
 /// `x (1 - lr weight_decay) - lr m / (sqrt(v) + eps)`.
@@ -71,4 +71,15 @@ pub fn adamw<const D: usize>(
     let (of_x, of_m, of_v) = Dispatch::fused_adamw(of_x, gradient.into_dispatch(), of_m, of_v, step);
     (*x, *m, *v) = (Tensor::from_dispatch(of_x), Tensor::from_dispatch(of_m), Tensor::from_dispatch(of_v));
     Some(())
+}
+
+/// Runs `work` so that its [`adamw`]s may be made together at its end: on LibTorch's GPUs, where a model has many small tensors
+/// and every launch costs as much as one of them, a few launches for all. Elsewhere each is made when it is asked for.
+///
+/// What [`adamw`] gives within `work` is not to be read or written there.
+pub fn adamw_together<T>(work: impl FnOnce() -> T) -> T {
+    #[cfg(feature = "libtorch")]
+    return libtorch::together(work);
+    #[cfg(not(feature = "libtorch"))]
+    work()
 }

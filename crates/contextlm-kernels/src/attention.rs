@@ -27,7 +27,8 @@ use crate::fused;
 ///
 /// On flex, in f32, it is one operation that goes over the scores in tiles, forward and backward, and keeps the inputs, the
 /// output and one number for each query; so it is on LibTorch, whose own operation it is there, also in bf16 and f16; on its
-/// GPUs only where the keys of each query are all up to its own and the dimensions of a head a multiple of 8.
+/// GPUs only where the keys of each query are all, or all up to its own, and the dimensions of a head a multiple of 8. Flash attention,
+/// which it is there in bf16 and f16, adds up the gradient of q in any order.
 /// On GPUs (CubeCL) it keeps the same, but has all scores of a call at a time.
 /// Elsewhere it is [`attention_with`].
 ///
@@ -60,7 +61,7 @@ pub(crate) fn has_fast_attention<const D: usize>(x: &Tensor<D>, width: usize, ra
         DType::F32 if on_flex(x) => true,
         DType::F32 | DType::BF16 | DType::F16 if on_libtorch(x) && x.dims().iter().all(|dim| *dim > 0) => {
             // PyTorch's kernels for GPUs read 16 bytes at a time, and the masks that they take are as large as the scores.
-            !on_libtorch_cuda(x) || (width.is_multiple_of(8) && ranges.all_before())
+            !on_libtorch_cuda(x) || (width.is_multiple_of(8) && (ranges.all_before() || ranges.all_keys()))
         }
         _ => false,
     }

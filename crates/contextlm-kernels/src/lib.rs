@@ -10,7 +10,8 @@
 //! | [`layer_norm`], [`rms_norm`] | norms |
 //! | [`rotary`] | rotary positions |
 //! | [`embedding`] | rows of a table, whose gradient GPUs add up in one order |
-//! | [`adamw`] | a step of the optimizer, in place |
+//! | [`adamw`], [`adamw_together`] | a step of the optimizer, in place |
+//! | [`l2_norm`], [`scale`] | of lists of tensors, such as all gradients |
 //!
 //! They take and return [`Tensor`](burn::tensor::Tensor)s and run on the backend of their tensors. The Cargo features
 //! `flex`, `wgpu`, `cuda`, `cpu` and `libtorch` say for which backends they are compiled; on another one they panic.
@@ -62,6 +63,7 @@ mod int8;
 #[cfg(feature = "libtorch")]
 mod libtorch;
 mod linear;
+mod lists;
 mod norm;
 mod projection;
 mod rotary;
@@ -69,7 +71,7 @@ mod rotary;
 mod slices;
 mod swiglu;
 
-pub use adamw::{AdamWStep, adamw};
+pub use adamw::{AdamWStep, adamw, adamw_together};
 pub use attention::{KeyRanges, attention, attention_with};
 pub use cross_entropy::{
     CrossEntropy, CrossEntropyOptions, IGNORE_INDEX, linear_cross_entropy, linear_cross_entropy_parts,
@@ -80,7 +82,8 @@ pub use fused::{fused, set_fused};
 pub use gelu::{gelu, gelu_tanh};
 pub use int8::{linear_int8, quantize_int8};
 pub use linear::linear;
+pub use lists::{l2_norm, listed, scale};
 pub use norm::{layer_norm, rms_norm};
-pub use projection::{QkvOrder, attention_of_projection, split_projection};
+pub use projection::{QkvOrder, attention_of_projection, split_projection, split_turned_projection};
 pub use rotary::rotary;
 pub use swiglu::swiglu;

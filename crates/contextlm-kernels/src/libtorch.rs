@@ -1,5 +1,7 @@
 //! What fast bodies on LibTorch share: its tensors on the CPU as slices, and its tape for a single operation.
 
+pub(crate) mod script;
+
 use burn::backend::LibTorch;
 use burn::backend::tensor::FloatTensor;
 use tch::{Device, Kind, Tensor};

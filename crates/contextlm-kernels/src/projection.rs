@@ -6,13 +6,16 @@ mod flex;
 #[cfg(feature = "libtorch")]
 mod libtorch;
 mod ops;
+mod turned;
 
 use burn::backend::Dispatch;
 use burn::tensor::Tensor;
 use ops::ProjectionOps;
+use turned::TurnedProjectionOps;
 
 use crate::attention::{has_fast_attention, masked};
-use crate::device::{on_cubecl, on_flex};
+use crate::device::{on_cubecl, on_libtorch};
+use crate::rotary::has_fast_rotation;
 use crate::{KeyRanges, attention, fused, rotary};
 
 /// How queries, keys and values stand in the output of one map to all of them.
@@ -26,7 +29,7 @@ pub enum QkvOrder {
 
 /// [`attention`] of the three parts of a projection, queries and keys being turned by [`rotary`](crate::rotary()) first
 /// where `angles` (cos and sin) are given. Where [`attention`](crate::attention()) has a fast body the parts are read where
-/// they are, and there is one gradient for all of them; on LibTorch only without angles.
+/// they are, and there is one gradient for all of them.
 ///
 /// # Shapes
 /// - qkv: [B, T, 3*H*Dh]
@@ -50,23 +53,58 @@ pub fn attention_of_projection(
     if let Some((cos, sin)) = &angles {
         rotary::check([rows, length, heads, width / (3 * heads)], cos, sin);
     }
-    let exact = angles.iter().all(|(cos, sin)| rotary::in_f32(cos, sin));
-    if fused() && on_cubecl(&qkv) && exact {
+    let turns = angles.iter().all(|(cos, sin)| has_fast_rotation(&qkv, cos, sin));
+    if fused() && on_cubecl(&qkv) && turns {
         return masked::attention_of_projection(qkv, heads, order, angles, ranges, scale);
     }
-    let turns = angles.is_none() || (on_flex(&qkv) && exact);
     if !fused() || !has_fast_attention(&qkv, width / (3 * heads), ranges) || !turns {
-        let [mut q, mut k, v] = split_projection(qkv, heads, order);
-        if let Some((cos, sin)) = angles {
-            q = rotary(q, cos.clone(), sin.clone());
-            k = rotary(k, cos, sin);
-        }
+        let [q, k, v] = split_turned_projection(qkv, heads, order, angles);
         return attention(q, k, v, ranges, scale);
     }
-    let none = || Tensor::zeros([1, 1, 1, 0], &qkv.device());
+    let (qkv, angles) = turned_where_it_is(qkv, heads, order, angles);
+    let none = || Tensor::empty([1, 1, 1, 0], &qkv.device());
     let (cos, sin) = angles.unwrap_or_else(|| (none(), none()));
     let (qkv, cos, sin) = (qkv.into_dispatch(), cos.into_dispatch(), sin.into_dispatch());
     Tensor::from_dispatch(Dispatch::fused_projection(qkv, cos, sin, heads, order, ranges.clone(), scale))
+}
+
+/// The projection turned, without angles that are left, on LibTorch; elsewhere as it is.
+#[allow(clippy::type_complexity)] // what it is given
+fn turned_where_it_is(
+    qkv: Tensor<3>,
+    heads: usize,
+    order: QkvOrder,
+    angles: Option<(Tensor<4>, Tensor<4>)>,
+) -> (Tensor<3>, Option<(Tensor<4>, Tensor<4>)>) {
+    match angles {
+        Some((cos, sin)) if fused() && on_libtorch(&qkv) && has_fast_rotation(&qkv, &cos, &sin) => {
+            let (qkv, cos, sin) = (qkv.into_dispatch(), cos.into_dispatch(), sin.into_dispatch());
+            (Tensor::from_dispatch(Dispatch::turned_projection(qkv, cos, sin, heads, order, false)), None)
+        }
+        angles => (qkv, angles),
+    }
+}
+
+/// [`split_projection`] with queries and keys turned by [`rotary`](crate::rotary()) where `angles` (cos and sin) are given; on
+/// LibTorch both together, before they are split.
+///
+/// # Shapes
+/// As [`split_projection`]; angles as in [`rotary`](crate::rotary())
+///
+/// # Panics
+/// If the shapes do not fit together.
+pub fn split_turned_projection(
+    qkv: Tensor<3>,
+    heads: usize,
+    order: QkvOrder,
+    angles: Option<(Tensor<4>, Tensor<4>)>,
+) -> [Tensor<4>; 3] {
+    let (qkv, angles) = turned_where_it_is(qkv, heads, order, angles);
+    let [q, k, v] = split_projection(qkv, heads, order);
+    match angles {
+        Some((cos, sin)) => [rotary(q, cos.clone(), sin.clone()), rotary(k, cos, sin), v],
+        None => [q, k, v],
+    }
 }
 
 /// Queries, keys and values of a projection.

@@ -5,13 +5,15 @@ mod backward;
 pub(crate) mod flex;
 #[cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu"))]
 mod gpu;
+#[cfg(feature = "libtorch")]
+pub(crate) mod libtorch;
 mod ops;
 
 use burn::backend::Dispatch;
 use burn::tensor::{DType, Tensor};
 use ops::RotaryOps;
 
-use crate::device::{on_cubecl, on_flex};
+use crate::device::{on_cubecl, on_flex, on_libtorch};
 use crate::fused;
 
 /// Rotates the first R dimensions of every head, dimension i together with dimension i + R/2 ("rotate half", GPT-NeoX's
@@ -27,21 +29,11 @@ use crate::fused;
 /// If the shapes do not fit together.
 pub fn rotary(x: Tensor<4>, cos: Tensor<4>, sin: Tensor<4>) -> Tensor<4> {
     check(x.dims(), &cos, &sin);
-    let kernel = match x.dtype() {
-        DType::F32 => on_flex(&x) || on_cubecl(&x),
-        DType::BF16 | DType::F16 => on_cubecl(&x),
-        _ => false,
-    };
-    if !fused() || !kernel || !in_f32(&cos, &sin) {
+    if !fused() || !has_fast_rotation(&x, &cos, &sin) {
         return composed(x, cos, sin);
     }
     let (x, cos, sin) = (x.into_dispatch(), cos.into_dispatch(), sin.into_dispatch());
     Tensor::from_dispatch(Dispatch::fused_rotary(x, cos, sin, false))
-}
-
-/// Whether cos and sin are of the type that kernels read.
-pub(crate) fn in_f32(cos: &Tensor<4>, sin: &Tensor<4>) -> bool {
-    [cos, sin].iter().all(|angles| angles.dtype() == DType::F32)
 }
 
 /// That angles fit heads of a shape [B, T, H, Dh].
@@ -50,6 +42,20 @@ pub(crate) fn check(shape: [usize; 4], cos: &Tensor<4>, sin: &Tensor<4>) {
     assert_eq!(cos.dims(), sin.dims(), "cos and sin differ in shape");
     let fits = angles == length && one == 1 && (angle_rows == 1 || angle_rows == rows);
     assert!(fits && rotated % 2 == 0 && rotated <= width, "angles {:?} do not fit {shape:?}", cos.dims());
+}
+
+/// Whether there is a fast body for these tensors.
+pub(crate) fn has_fast_rotation<const D: usize>(x: &Tensor<D>, cos: &Tensor<4>, sin: &Tensor<4>) -> bool {
+    let in_f32 = [cos, sin].iter().all(|angle| angle.dtype() == DType::F32);
+    in_f32
+        && match x.dtype() {
+            DType::F32 if on_flex(x) => on_flex(cos) && on_flex(sin),
+            DType::F32 | DType::BF16 | DType::F16 => {
+                (on_libtorch(x) && on_libtorch(cos) && on_libtorch(sin))
+                    || (on_cubecl(x) && on_cubecl(cos) && on_cubecl(sin))
+            }
+            _ => false,
+        }
 }
 
 /// Of burn's own operations, in f32 whatever the type of x.

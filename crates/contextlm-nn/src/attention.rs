@@ -3,7 +3,7 @@ mod weights;
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::tensor::{Device, Tensor};
-use contextlm_kernels::{QkvOrder, attention, attention_of_projection, attention_with, split_projection};
+use contextlm_kernels::{QkvOrder, attention, attention_of_projection, attention_with, split_turned_projection};
 
 use crate::{Init, KvCache, Positions, Rotary, apply, cast, linear};
 
@@ -120,11 +120,7 @@ impl Attention {
             return cast(apply(&self.output, mixed), dtype);
         }
 
-        let [mut query, mut key, mut value] = self.project(x); // [B, T, H, Dh], twice [B, T, G, Dh]
-        if let Some(rotary) = rotary {
-            query = rotary.rotate(query);
-            key = rotary.rotate(key);
-        }
+        let [query, mut key, mut value] = self.project(x, rotary); // [B, T, H, Dh], twice [B, T, G, Dh]
         if let Some(cache) = cache {
             let (keys, values) = cache.append(key.swap_dims(1, 2), value.swap_dims(1, 2), at.counts());
             (key, value) = (keys.swap_dims(1, 2), values.swap_dims(1, 2)); // [B, S, G, Dh]
@@ -137,15 +133,22 @@ impl Attention {
         cast(apply(&self.output, mixed), dtype)
     }
 
-    /// Queries [B, T, H, Dh], keys and values [B, T, G, Dh].
-    fn project(&self, x: Tensor<3>) -> [Tensor<4>; 3] {
+    /// Queries [B, T, H, Dh], keys and values [B, T, G, Dh], queries and keys turned.
+    fn project(&self, x: Tensor<3>, rotary: Option<&Rotary>) -> [Tensor<4>; 3] {
         let [rows, length, _] = x.dims();
         let AttentionConfig { heads, kv_heads, head_dim, .. } = self.config;
         match &self.qkv {
-            QueryKeyValue::Fused(map) => split_projection(apply(map, x), heads, self.order()),
+            QueryKeyValue::Fused(map) => {
+                split_turned_projection(apply(map, x), heads, self.order(), rotary.map(Rotary::angles))
+            }
             QueryKeyValue::Separate(maps) => {
                 let split = |map: &Linear, heads: usize| apply(map, x.clone()).reshape([rows, length, heads, head_dim]);
-                [split(&maps.query, heads), split(&maps.key, kv_heads), split(&maps.value, kv_heads)]
+                let turned = |x: Tensor<4>| match rotary {
+                    Some(rotary) => rotary.rotate(x),
+                    None => x,
+                };
+                let [query, key] = [split(&maps.query, heads), split(&maps.key, kv_heads)].map(turned);
+                [query, key, split(&maps.value, kv_heads)]
             }
         }
     }

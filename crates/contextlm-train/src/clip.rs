@@ -1,36 +1,68 @@
-use burn::module::{Module, ModuleVisitor, Param};
+use std::collections::HashMap;
+
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
+use contextlm_kernels::{l2_norm, listed, scale};
 
 /// Scales all gradients together so that their global L2 norm is at most `max_norm`, as
 /// `torch.nn.utils.clip_grad_norm_` does, and returns the norm before. A `max_norm` of 0 only measures.
 pub fn clip_grad_norm<M: Module>(model: &M, gradients: &mut GradientsParams, max_norm: f64) -> f64 {
-    let norm = global_norm(model, gradients);
-    let factor = max_norm / (norm + 1e-6);
-    if max_norm > 0.0 && factor < 1.0 {
-        model.visit(&mut Scale { gradients, factor });
-    }
-    norm
+    GradNorm::of(model, gradients).clip(model, gradients, max_norm)
 }
 
-/// The L2 norm of all gradients as one vector. The squares are added on the device and read once.
-fn global_norm<M: Module>(model: &M, gradients: &GradientsParams) -> f64 {
-    let mut squares = Squares { gradients, sums: Vec::new() };
-    model.visit(&mut squares);
-    if squares.sums.is_empty() {
-        return 0.0;
+/// The global norm on its way: a device that works on its own may still be at it.
+pub(crate) struct GradNorm {
+    /// The sum of the squares, `[1]`; `None` without gradients.
+    square: Option<Tensor<1>>,
+    /// Gradients that are better measured and scaled as a list. They are out of the others until [`clip`](Self::clip).
+    list: Vec<Tensor<1>>,
+    /// Whose they are.
+    ids: Vec<ParamId>,
+}
+
+impl GradNorm {
+    /// Has the norm computed: the L2 norm of all gradients as one vector. The squares are added on the device.
+    pub(crate) fn of<M: Module>(model: &M, gradients: &mut GradientsParams) -> Self {
+        let mut squares = Squares { gradients, sums: Vec::new(), list: Vec::new(), ids: Vec::new() };
+        model.visit(&mut squares);
+        let Squares { mut sums, list, ids, .. } = squares;
+        sums.extend(l2_norm(&list).map(|norm| norm.square()));
+        let square = (!sums.is_empty()).then(|| Tensor::cat(sums, 0).sum());
+        Self { square, list, ids }
     }
-    Tensor::cat(squares.sums, 0).sum().into_scalar::<f64>().sqrt()
+
+    /// Waits for the norm, clips as [`clip_grad_norm`] and returns it.
+    pub(crate) fn clip<M: Module>(self, model: &M, gradients: &mut GradientsParams, max_norm: f64) -> f64 {
+        let Self { square, mut list, ids } = self;
+        let norm = square.map_or(0.0, |square| square.into_scalar::<f64>().sqrt());
+        let factor = max_norm / (norm + 1e-6);
+        if max_norm > 0.0 && factor < 1.0 {
+            list = scale(list, factor);
+            model.visit(&mut Scale { gradients, factor });
+        }
+        if !list.is_empty() {
+            model.visit(&mut PutBack { gradients, list: ids.into_iter().zip(list).collect() });
+        }
+        norm
+    }
 }
 
 struct Squares<'a> {
-    gradients: &'a GradientsParams,
+    gradients: &'a mut GradientsParams,
     sums: Vec<Tensor<1>>,
+    list: Vec<Tensor<1>>,
+    ids: Vec<ParamId>,
 }
 
 impl ModuleVisitor for Squares<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = self.gradients.get::<D>(param.id) {
+        let Some(gradient) = self.gradients.get::<D>(param.id) else { return };
+        if listed(&gradient) {
+            self.gradients.remove::<D>(param.id);
+            self.list.push(gradient.flatten(0, D - 1));
+            self.ids.push(param.id);
+        } else {
             self.sums.push(gradient.square().sum());
         }
     }
@@ -45,6 +77,19 @@ impl ModuleVisitor for Scale<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = self.gradients.remove::<D>(param.id) {
             self.gradients.register(param.id, gradient.mul_scalar(self.factor));
+        }
+    }
+}
+
+struct PutBack<'a> {
+    gradients: &'a mut GradientsParams,
+    list: HashMap<ParamId, Tensor<1>>,
+}
+
+impl ModuleVisitor for PutBack<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.list.remove(&param.id) {
+            self.gradients.register::<D>(param.id, gradient.reshape(param.lazy_shape()));
         }
     }
 }

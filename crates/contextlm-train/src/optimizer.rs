@@ -9,6 +9,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::{DynOptimizer, DynState, GradientsParams, StateSink, StateSource};
 use burn::tensor::{Device, Tensor, TensorData};
 use contextlm_core::ModulePath;
+use contextlm_kernels::adamw_together;
 
 use crate::adamw::AdamW;
 use crate::muon::{Layout, Muon};
@@ -91,7 +92,7 @@ impl Optimizer {
 
     /// Updates every parameter that has a gradient.
     pub(crate) fn step<M: Module>(&mut self, lr: f64, model: M, gradients: GradientsParams) -> M {
-        model.map(&mut Step { optimizer: self, lr, gradients, path: ModulePath::default() })
+        adamw_together(|| model.map(&mut Step { optimizer: self, lr, gradients, path: ModulePath::default() }))
     }
 
     /// All states.

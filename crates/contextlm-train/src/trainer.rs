@@ -8,13 +8,14 @@ use contextlm_core::{Backbone, ChunkGrid, ContextLm, Device, Documents, LossOpti
 use contextlm_data::{Batch, Batches, EvalBatches};
 use serde::{Deserialize, Serialize};
 
+use crate::clip::GradNorm;
 use crate::freeze::freeze;
 use crate::optimizer::{Optimizer, OptimizerState};
 use crate::random::random_numbers;
 use crate::tensors::check_batch;
 use crate::{
     DecayGroups, Evaluation, Metrics, Progress, StepLine, TrainConfig, TrainError, TrainingSet, ValidLine,
-    batch_tensors, clip_grad_norm, decay_groups, evaluate,
+    batch_tensors, decay_groups, evaluate,
 };
 
 /// What one optimizer step did.
@@ -198,9 +199,11 @@ impl<B: Backbone> Trainer<B> {
         check_batch(batch, &self.model().backbone.spec())?;
         let scored = batch.scored();
         let mut parts = self.gradients(batch, scored)?;
-        let grad_norm = clip_grad_norm(self.model(), &mut parts.gradients, self.config.optimizer.grad_clip);
-        // Read here and not before the backward pass, so that a device that works on its own is waited for only once.
-        let (loss, latent_loss, gradients) = parts.read();
+        let grad_norm = GradNorm::of(self.model(), &mut parts.gradients);
+        // Read here and not before the backward pass, so that a device that works on its own is waited for only once, and not
+        // after clipping, which it may then do beside the next steps here.
+        let (loss, latent_loss, mut gradients) = parts.read();
+        let grad_norm = grad_norm.clip(self.model(), &mut gradients, self.config.optimizer.grad_clip);
         let lr = self.config.optimizer.lr * self.config.schedule.factor(self.progress.step, self.config.steps);
         let skipped = self.is_bad(loss, grad_norm);
         if !skipped {

@@ -33,7 +33,7 @@ impl Inputs {
             bias.map(|bias| bias.tensor.to_kind(q.kind()))
         });
         let mask = mask.and_then(Result::ok);
-        debug_assert!(causal || q.device() == tch::Device::Cpu, "on GPUs there is a body for causal attention only");
+        debug_assert!(mask.is_none() || q.device() == tch::Device::Cpu, "on GPUs there is no body with a mask");
         let qkv = [by_head(q, 1), by_head(k, heads / kv_heads), by_head(v, heads / kv_heads)];
         Self { qkv, kv_heads, causal, mask, scale }
     }
@@ -44,7 +44,7 @@ impl Inputs {
         let [q, k, v] = &self.qkv;
         let (out, sums) = match q.device() {
             tch::Device::Cpu => self.forward_on_cpu(),
-            _ => cuda::forward(q, k, v, self.scale),
+            _ => cuda::forward([q, k, v], self.causal, self.scale),
         };
         let [rows, heads, queries, width] = sizes(q);
         (out.transpose(1, 2).reshape([rows, queries, heads * width]), sums.transpose(1, 2))
@@ -83,7 +83,7 @@ impl Inputs {
                 self.mask.as_ref(),
                 self.scale,
             ),
-            _ => cuda::backward(&upstream, [q, k, v], &out, &sums, self.scale),
+            _ => cuda::backward(&upstream, [q, k, v], &out, &sums, self.causal, self.scale),
         };
         let grouped = |gradient: Tensor| {
             let [rows, heads, keys, width] = sizes(&gradient);

@@ -69,7 +69,6 @@ impl KeyRanges {
     }
 
     /// Whether every query attends to every key.
-    #[cfg(feature = "libtorch")]
     pub(crate) fn all_keys(&self) -> bool {
         self.0.ranges.iter().all(|range| *range == (0..self.0.keys as u32))
     }

@@ -15,7 +15,8 @@ use burn::backend::{Autodiff, Backend};
 
 use super::ops::NormOps;
 
-/// Parents: x, weight, bias. State: x and weight, which the checkpointer keeps or computes again, and eps.
+/// Parents: x, weight, bias. State: x and weight, which the checkpointer keeps or computes again, statistics of the rows where
+/// the forward gave them, and eps.
 #[derive(Debug)]
 struct LayerNorm;
 
@@ -24,13 +25,16 @@ struct LayerNorm;
 struct RmsNorm;
 
 impl<B: Backend + NormOps> Backward<B, 3> for LayerNorm {
-    type State = ([NodeId; 2], f64);
+    type State = ([NodeId; 2], Option<[FloatTensor<B>; 2]>, f64);
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
-        let ([x, weight], eps) = ops.state;
+        let ([x, weight], statistics, eps) = ops.state;
         let (x, weight) = (checkpointer.retrieve_node_output(x), checkpointer.retrieve_node_output(weight));
         let upstream = grads.consume::<B>(&ops.node);
-        let (for_x, for_weight, for_bias) = B::fused_layer_norm_backward(x, weight, upstream, eps);
+        let (for_x, for_weight, for_bias) = match statistics {
+            Some([mean, rstd]) => B::fused_layer_norm_backward_of(x, weight, upstream, mean, rstd, eps),
+            None => B::fused_layer_norm_backward(x, weight, upstream, eps),
+        };
         for (parent, gradient) in ops.parents.into_iter().zip([for_x, for_weight, for_bias]) {
             if let Some(parent) = parent {
                 grads.register::<B>(parent.id, gradient);
@@ -92,15 +96,19 @@ impl<B: Backend + NormOps, C: CheckpointStrategy> NormOps for Autodiff<B, C> {
         let again = Again::<B> { x: x.id(), weight: weight.id(), bias: Some(bias.id()), eps, backend: PhantomData };
         let nodes = [x.node(), weight.node(), bias.node()];
         let prep = LayerNorm.prepare::<C>(nodes).memory_bound().retro_forward(again).parents([&x, &weight, &bias]);
-        let forward = |[x, weight, bias]: [FloatTensor<Self>; 3]| {
-            B::fused_layer_norm(x.into_primitive(), weight.into_primitive(), bias.into_primitive(), eps)
-        };
         match prep.stateful() {
             OpsKind::Tracked(mut prep) => {
                 let state = [prep.checkpoint(&x), prep.checkpoint(&weight)];
-                prep.finish((state, eps), forward([x, weight, bias]))
+                let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.into_primitive());
+                let (out, mean, rstd) = B::fused_layer_norm_with_statistics(x, weight, bias, eps);
+                prep.finish((state, mean.zip(rstd).map(|(mean, rstd)| [mean, rstd]), eps), out)
             }
-            OpsKind::UnTracked(prep) => prep.finish(forward([x, weight, bias])),
+            OpsKind::UnTracked(prep) => prep.finish(B::fused_layer_norm(
+                x.into_primitive(),
+                weight.into_primitive(),
+                bias.into_primitive(),
+                eps,
+            )),
         }
     }
 

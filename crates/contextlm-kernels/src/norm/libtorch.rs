@@ -6,7 +6,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::ops::NormOps;
 use super::{composed, slices};
-use crate::libtorch::{TorchTensor, empty_like, gradients_by_tape, one_kind, values, values_mut};
+use crate::libtorch::{TorchTensor, empty_like, gradients_by_tape, one_kind, script, values, values_mut};
 
 impl NormOps for LibTorch {
     fn fused_layer_norm(x: TorchTensor, weight: TorchTensor, bias: TorchTensor, eps: f64) -> TorchTensor {
@@ -14,6 +14,33 @@ impl NormOps for LibTorch {
             return TorchTensor::new(forward::<true>(&x.tensor, &weight.tensor, Some(&bias.tensor), eps));
         }
         <Self as ModuleOps<Self>>::layer_norm(x, weight, Some(bias), eps)
+    }
+
+    fn fused_layer_norm_with_statistics(
+        x: TorchTensor,
+        weight: TorchTensor,
+        bias: TorchTensor,
+        eps: f64,
+    ) -> (TorchTensor, Option<TorchTensor>, Option<TorchTensor>) {
+        if on_cpu(&x) || !one_kind([&x, &weight, &bias]) {
+            return (Self::fused_layer_norm(x, weight, bias, eps), None, None);
+        }
+        let [out, mean, rstd] = with_statistics(&x.tensor, &weight.tensor, &bias.tensor, eps).map(TorchTensor::new);
+        (out, Some(mean), Some(rstd))
+    }
+
+    fn fused_layer_norm_backward_of(
+        x: TorchTensor,
+        weight: TorchTensor,
+        upstream: TorchTensor,
+        mean: TorchTensor,
+        rstd: TorchTensor,
+        eps: f64,
+    ) -> (TorchTensor, TorchTensor, TorchTensor) {
+        match gradients_of(&x.tensor, &weight.tensor, &upstream.tensor, [&mean.tensor, &rstd.tensor]) {
+            Some([x, weight, bias]) => (TorchTensor::new(x), TorchTensor::new(weight), TorchTensor::new(bias)),
+            None => Self::fused_layer_norm_backward(x, weight, upstream, eps),
+        }
     }
 
     fn fused_layer_norm_backward(
@@ -98,6 +125,18 @@ fn gradients<const CENTRED: bool>(x: &Tensor, weight: &Tensor, upstream: &Tensor
     [for_x, Tensor::from_slice(&for_weight), Tensor::from_slice(&for_bias)].map(|gradient| gradient.to_kind(kind))
 }
 
+/// PyTorch's layer norm: the output, mean and 1 / deviation of every row.
+fn with_statistics(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> [Tensor; 3] {
+    let (out, mean, rstd) = x.native_layer_norm(weight.size(), Some(weight), Some(bias), eps);
+    [out, mean, rstd]
+}
+
+/// The gradients of x, weight and bias by PyTorch's operation for them.
+fn gradients_of(x: &Tensor, weight: &Tensor, upstream: &Tensor, statistics: [&Tensor; 2]) -> Option<[Tensor; 3]> {
+    // Of the bias it wants the shape alone.
+    script::layer_norm_backward(&upstream.contiguous(), &x.contiguous(), statistics, [weight, weight])
+}
+
 fn layer_norm_gradients_by_tape(x: &Tensor, weight: &Tensor, upstream: &Tensor, eps: f64) -> [Tensor; 3] {
     let (width, bias) = (weight.size(), weight.zeros_like());
     let norm = |[x, weight, bias]: &[Tensor; 3]| x.layer_norm(&width, Some(weight), Some(bias), eps, true);
@@ -110,18 +149,20 @@ fn rms_norm_gradients_by_tape(x: &Tensor, weight: &Tensor, upstream: &Tensor, ep
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     /// What runs on GPUs runs on the CPU here, beside the passes over slices.
     #[test]
-    fn gradients_of_the_tape_are_those_of_the_passes() {
+    fn gradients_on_gpus_are_those_of_the_passes() {
         let wave = |shape: &[i64], phase: f64| {
             let count = shape.iter().product::<i64>();
             (Tensor::arange(count, (Kind::Float, Device::Cpu)) * 1.7 + phase).sin().reshape(shape)
         };
         for rows in [0, 1, 5] {
             let (x, weight, upstream) = (wave(&[2, rows, 33], 1.0), wave(&[33], 2.0), wave(&[2, rows, 33], 3.0));
+            let bias = wave(&[33], 4.0);
             let check = |found: &[Tensor], expected: &[Tensor]| {
                 for (found, expected) in found.iter().zip(expected) {
                     assert_eq!(found.size(), expected.size());
@@ -129,6 +170,9 @@ mod tests {
                 }
             };
             let expected = gradients::<true>(&x, &weight, &upstream, 1e-5);
+            let [out, mean, rstd] = with_statistics(&x, &weight, &bias, 1e-5);
+            check(&[out], &[forward::<true>(&x, &weight, Some(&bias), 1e-5)]);
+            check(&gradients_of(&x, &weight, &upstream, [&mean, &rstd]).unwrap(), &expected);
             check(&layer_norm_gradients_by_tape(&x, &weight, &upstream, 1e-5), &expected);
             let expected = gradients::<false>(&x, &weight, &upstream, 1e-5);
             check(&rms_norm_gradients_by_tape(&x, &weight, &upstream, 1e-5), &expected);

@@ -24,6 +24,31 @@ pub(crate) trait NormOps: Backend {
         Self::layer_norm(x, weight, Some(bias), eps)
     }
 
+    /// The same, and mean and 1 / deviation of every row where the backward wants them, for
+    /// [`fused_layer_norm_backward_of`](Self::fused_layer_norm_backward_of).
+    #[allow(clippy::type_complexity)] // the macro wants the types written out
+    fn fused_layer_norm_with_statistics(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        eps: f64,
+    ) -> (FloatTensor<Self>, Option<FloatTensor<Self>>, Option<FloatTensor<Self>>) {
+        (Self::fused_layer_norm(x, weight, bias, eps), None, None)
+    }
+
+    /// Gradients of x, weight and bias from the statistics of the forward.
+    #[allow(clippy::type_complexity)]
+    fn fused_layer_norm_backward_of(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        upstream: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        rstd: FloatTensor<Self>,
+        eps: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        Self::fused_layer_norm_backward(x, weight, upstream, eps)
+    }
+
     /// Gradients of x, weight and bias.
     #[allow(clippy::type_complexity)] // the macro wants the types written out
     fn fused_layer_norm_backward(

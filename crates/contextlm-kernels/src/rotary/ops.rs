@@ -3,11 +3,12 @@
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, backend_extension};
 
-/// Rotation in one pass. As attention, it has no composed body: where there is no fast one, it is made of burn's own
+/// Rotation in few passes. As attention, it has no composed body: where there is no fast one, it is made of burn's own
 /// operations, which burn differentiates.
 #[backend_extension(
     Flex: cfg(feature = "flex"),
     Cube: cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu")),
+    LibTorch: cfg(feature = "libtorch"),
     Autodiff
 )]
 #[allow(unused_variables)] // without a backend

@@ -13,11 +13,7 @@ impl Attention {
     pub fn weights(&self, x: Tensor<3>, at: &Positions, rotary: Option<&Rotary>) -> Tensor<4> {
         let [rows, length, _] = x.dims();
         let device = x.device();
-        let [mut query, mut key, value] = self.project(x);
-        if let Some(rotary) = rotary {
-            query = rotary.rotate(query);
-            key = rotary.rotate(key);
-        }
+        let [query, key, value] = self.project(x, rotary);
         let mut seen = Tensor::zeros([rows, self.config.heads, length, length], &device);
         let scale = 1.0 / (self.config.head_dim as f64).sqrt();
         attention_with(query, key, value, at.ranges(), scale, |weights| {
