@@ -52,12 +52,13 @@ struct Place {
     blocks: u32,
 }
 
-/// x y of [outer, inner, M, K] and [outer, inner, K, N]; A is half of a tile's columns.
+/// x y of [outer, inner, M, K] and [outer, inner, K, N]; A is half of a tile's columns, W the columns that are
+/// written at once.
 #[cube(launch_unchecked)]
-pub(super) fn product_kernel<E: Float, A: Size, N: Size>(
+pub(super) fn product_kernel<E: Float, A: Size, W: Size>(
     x: &TensorMap<E, Tiled>,
     y: &TensorMap<E, Tiled>,
-    out: &mut Tensor<Vector<E, N>>,
+    out: &mut Tensor<Vector<E, W>>,
     m: u32,
     n: u32,
     blocks: u32,
@@ -69,22 +70,22 @@ pub(super) fn product_kernel<E: Float, A: Size, N: Size>(
     let mut x_tiles = Shared::<[Pair<E>]>::new_aligned_slice(comptime!(STAGES * ROWS * DEPTH / 2), 1024usize);
     let sums = sums::<E, A>(x, y, &mut x_tiles, &place, tiles);
     let from = CUBE_POS_Y as usize * m as usize * n as usize;
-    let vector = N::value().comptime();
+    let vector = W::value().comptime();
     if comptime!(vector == 8) {
         // Through shared memory, so that what is written together lies together.
         sync_cube();
-        write_whole::<E, A, N>(&sums, &mut x_tiles, out, from, m, n, &place, tiles);
+        write_whole::<E, A, W>(&sums, &mut x_tiles, out, from, m, n, &place, tiles);
     } else {
-        write_pairs::<E, A, N>(&sums, out, from, m, n, &place, tiles);
+        write_pairs::<E, A, W>(&sums, out, from, m, n, &place, tiles);
     }
 }
 
 /// The same where several cubes share the inner dimension: what each of them has, [parts, M, N].
 #[cube(launch_unchecked)]
-pub(super) fn parts_kernel<E: Float, A: Size, N: Size>(
+pub(super) fn parts_kernel<E: Float, A: Size, W: Size>(
     x: &TensorMap<E, Tiled>,
     y: &TensorMap<E, Tiled>,
-    out: &mut Tensor<Vector<f32, N>>,
+    out: &mut Tensor<Vector<f32, W>>,
     m: u32,
     n: u32,
     blocks: u32,
@@ -96,7 +97,7 @@ pub(super) fn parts_kernel<E: Float, A: Size, N: Size>(
     let mut x_tiles = Shared::<[Pair<E>]>::new_aligned_slice(comptime!(STAGES * ROWS * DEPTH / 2), 1024usize);
     let sums = sums::<E, A>(x, y, &mut x_tiles, &place, tiles);
     let from = CUBE_POS_Z as usize * m as usize * n as usize;
-    write_pairs::<f32, A, N>(&sums, out, from, m, n, &place, tiles);
+    write_pairs::<f32, A, W>(&sums, out, from, m, n, &place, tiles);
 }
 
 #[cube]
@@ -244,12 +245,12 @@ fn first_pair() -> (u32, u32) {
     ((UNIT_POS / PLANE_DIM) * 16 + UNIT_POS_PLANE / 4, (UNIT_POS_PLANE % 4) * 2)
 }
 
-/// Writes a tile whose rows begin at multiples of 16 bytes, N = 8 columns at once.
+/// Writes a tile whose rows begin at multiples of 16 bytes, W = 8 columns at once.
 #[cube]
-fn write_whole<E: Float, A: Size, N: Size>(
+fn write_whole<E: Float, A: Size, W: Size>(
     sums: &Vector<f32, A>,
     tile: &mut Shared<[Pair<E>]>,
-    out: &mut Tensor<Vector<E, N>>,
+    out: &mut Tensor<Vector<E, W>>,
     from: usize,
     m: u32,
     n: u32,
@@ -267,7 +268,7 @@ fn write_whole<E: Float, A: Size, N: Size>(
         tile[(row as usize * stride + column as usize) / 2] = pair;
     }
     sync_cube();
-    let vectors = tile.as_slice().with_vector_size::<N>();
+    let vectors = tile.as_slice().with_vector_size::<W>();
     let across = comptime!(tiles.columns / 8);
     #[unroll]
     for i in 0..comptime!(ROWS * tiles.columns / 8 / UNITS as usize) {
@@ -280,11 +281,11 @@ fn write_whole<E: Float, A: Size, N: Size>(
     }
 }
 
-/// Writes a tile straight from the units' pairs, N = 2 or 1 columns at once.
+/// Writes a tile straight from the units' pairs, W = 2 or 1 columns at once.
 #[cube]
-fn write_pairs<O: Float, A: Size, N: Size>(
+fn write_pairs<O: Float, A: Size, W: Size>(
     sums: &Vector<f32, A>,
-    out: &mut Tensor<Vector<O, N>>,
+    out: &mut Tensor<Vector<O, W>>,
     from: usize,
     m: u32,
     n: u32,
@@ -292,7 +293,7 @@ fn write_pairs<O: Float, A: Size, N: Size>(
     #[comptime] tiles: Tiles,
 ) {
     let (row, column) = first_pair();
-    let vector = N::value().comptime();
+    let vector = W::value().comptime();
     #[unroll]
     for i in 0..comptime!(tiles.columns / 4) {
         let row = place.row + row + comptime!((i % 2 * 8) as u32);
@@ -300,14 +301,14 @@ fn write_pairs<O: Float, A: Size, N: Size>(
         let (a, b) = (O::cast_from(sums.extract(comptime!(2 * i))), O::cast_from(sums.extract(comptime!(2 * i + 1))));
         let to = from + row as usize * n as usize + column as usize;
         if row < m && column < n {
-            let mut pair = Vector::<O, N>::new(a);
+            let mut pair = Vector::<O, W>::new(a);
             if comptime!(vector == 2) {
                 pair.insert(1usize, b);
                 out[to / 2] = pair;
             } else {
                 out[to] = pair;
                 if column + 1 < n {
-                    out[to + 1] = Vector::<O, N>::new(b);
+                    out[to + 1] = Vector::<O, W>::new(b);
                 }
             }
         }
