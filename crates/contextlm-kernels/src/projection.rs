@@ -6,6 +6,7 @@ mod flex;
 #[cfg(feature = "libtorch")]
 mod libtorch;
 mod ops;
+#[allow(unused_variables)] // without LibTorch
 mod turned;
 
 use burn::backend::Dispatch;
