@@ -3,6 +3,7 @@
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use contextlm_kernels::{KeyRanges, QkvOrder, attention, attention_of_projection, attention_with, split_projection};
+use contextlm_tests::cpu;
 
 use crate::backends::devices;
 
@@ -59,17 +60,22 @@ fn compare(shape: Shape, ranges: &KeyRanges) {
     for (name, device) in devices() {
         let device = device.autodiff();
         let mut dtypes = vec![(DType::F32, exact(&name, 1e-5), exact(&name, 1e-4))];
+        // On CUDA every size of a product in f32 is tuned for half a minute, also those of the composed form.
+        let reference = if name == "cuda" { cpu().autodiff() } else { device.clone() };
+        if name == "cuda" && shape[1] > 3 {
+            dtypes.clear();
+        }
         for low in [DType::BF16, DType::F16] {
             let libtorch = name.starts_with("libtorch");
-            // Without a GPU, wgpu takes long to tune products of f16. A single key's gradient is nothing but rounding.
-            let gpu = (name == "cuda" && ranges.keys() > 1) || shape[1] == 65;
+            // Without a GPU, wgpu takes long to tune products of f16.
+            let gpu = (name == "cuda" && shape[1] > 3) || shape[1] == 65;
             if libtorch && low == DType::BF16 || !libtorch && gpu && device.supports_dtype(low) {
                 dtypes.push((low, 2e-2, 2e-2));
             }
         }
         for (dtype, of_values, of_gradients) in dtypes {
             let found = run(true, shape, ranges, dtype, &device);
-            let expected = run(false, shape, ranges, dtype, &device);
+            let expected = run(false, shape, ranges, dtype, &reference);
             let own = name == "libtorch" && found[0].len() > 1000;
             assert!(!own || found[0] != expected[0], "{name}: it is composed");
             for (what, (found, expected)) in ["value", "q", "k", "v"].iter().zip(found.iter().zip(&expected)) {
@@ -127,6 +133,9 @@ fn parts_of_a_projection() {
         let device = device.autodiff();
         for order in [QkvOrder::Parts, QkvOrder::Heads] {
             for [rows, length, heads, width] in [[1, 1, 1, 2], [2, 5, 3, 8], [2, 70, 3, 8]] {
+                if name == "cuda" && length == 70 {
+                    continue;
+                }
                 let ranges = KeyRanges::causal(0, length);
                 let run = |whole: bool| {
                     let qkv = noise([rows, length, 3 * heads * width], 1.0, &device).require_grad();

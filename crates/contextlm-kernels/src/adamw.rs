@@ -8,6 +8,8 @@ mod flex;
 mod gpu;
 #[cfg(feature = "libtorch")]
 mod libtorch;
+#[cfg(feature = "libtorch")]
+mod libtorch_cuda;
 mod ops;
 #[cfg(any(feature = "flex", feature = "libtorch"))]
 mod update;
@@ -79,7 +81,7 @@ pub fn adamw<const D: usize>(
 /// What [`adamw`] gives within `work` is not to be read or written there.
 pub fn adamw_together<T>(work: impl FnOnce() -> T) -> T {
     #[cfg(feature = "libtorch")]
-    return libtorch::together(work);
+    return libtorch_cuda::together(work);
     #[cfg(not(feature = "libtorch"))]
     work()
 }

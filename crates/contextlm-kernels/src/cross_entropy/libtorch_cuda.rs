@@ -1,5 +1,5 @@
-//! The loss on LibTorch's GPUs: a log-softmax and an exponential in place are all that goes over the logits, and nothing waits
-//! for the device.
+//! The loss on LibTorch's GPUs: a log-softmax and an exponential are all that goes over the logits, and nothing waits for the
+//! device.
 
 use burn::backend::LibTorch;
 use tch::{Kind, Tensor};
@@ -46,19 +46,27 @@ pub(super) fn on_device(loss: &Loss, targets: &Tensor) -> LossAndGradients<LibTo
         drop(logits);
         let log_p = all.gather(1, &targets, false); // [n, 1]
         let normaliser = of_target - &log_p;
-        let _ = nll.g_sub_(&(log_p * &known).sum(Kind::Float));
+        let _ = nll.g_sub_(&(&log_p * &known).sum(Kind::Float));
         if *z_loss != 0.0 {
             let _ = z_losses.g_add_(&(normaliser.square() * &known).sum(Kind::Float));
         }
         if !want_hidden && !want_weight {
             continue;
         }
-        let _ = all.exp_();
-        if *z_loss != 0.0 {
-            let _ = all.g_mul_(&(normaliser * (2.0 * z_loss) + 1.0));
-        }
-        let _ = all.scatter_add_(1, &targets, &known.neg());
-        let gradient = all.to_kind(kind);
+        let gradient = if low && *z_loss == 0.0 {
+            // One pass to the lower type, and what belongs to the targets from f32: p - 1 would be rounded where p is near 1.
+            let all_p = Tensor::empty(all.size(), (kind, device));
+            let _ = all.exp_out(&all_p);
+            drop(all);
+            written_at(all_p, &targets, &(log_p.exp() - &known))
+        } else {
+            let _ = all.exp_();
+            if *z_loss != 0.0 {
+                let _ = all.g_mul_(&(normaliser * (2.0 * z_loss) + 1.0));
+            }
+            let _ = all.scatter_add_(1, &targets, &known.neg());
+            all.to_kind(kind)
+        };
         let factors = &known * *scale;
         if let Some(for_hidden) = &for_hidden {
             let product = gradient.mm(&aligned);
@@ -79,6 +87,12 @@ pub(super) fn on_device(loss: &Loss, targets: &Tensor) -> LossAndGradients<LibTo
             TorchTensor::new(all.narrow(0, 0, vocabulary))
         }),
     )
+}
+
+/// [n, V] with `values` [n, 1] at the targets.
+fn written_at(mut all: Tensor, targets: &Tensor, values: &Tensor) -> Tensor {
+    let _ = all.scatter_(1, targets, &values.to_kind(all.kind()));
+    all
 }
 
 #[cfg(test)]

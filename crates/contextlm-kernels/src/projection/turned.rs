@@ -11,7 +11,6 @@ use super::QkvOrder;
 
 /// Shapes as in [`attention_of_projection`](super::attention_of_projection); `back` turns the other way.
 #[backend_extension(LibTorch: cfg(feature = "libtorch"), Autodiff)]
-#[allow(unused_variables)] // without a backend
 pub(crate) trait TurnedProjectionOps: Backend {
     /// qkv with its queries and keys turned, in its memory where nobody else holds it.
     fn turned_projection(
