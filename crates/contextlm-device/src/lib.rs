@@ -12,7 +12,7 @@
 //! |---|---|---|
 //! | `cpu` | `flex` (default) | pure Rust on the CPU; AVX-512 matrix products on x86-64 where the processor has them |
 //! | `wgpu`, `wgpu:i` | `wgpu` | GPUs through Vulkan, Metal or DirectX 12 |
-//! | `cuda`, `cuda:i` | `cuda` | NVIDIA GPUs |
+//! | `cuda`, `cuda:i` | `cuda-cpp`, or `cuda` | NVIDIA GPUs; kernels compiled by NVRTC, or by LLVM |
 //! | `libtorch` | `libtorch` | PyTorch 2.9.0 on the CPU |
 //! | `libtorch-cuda`, `libtorch-cuda:i` | `libtorch` | PyTorch 2.9.0 on NVIDIA GPUs |
 //! | `cubecl-cpu` | `cpu` | CubeCL on the CPU, through LLVM |

@@ -14,7 +14,8 @@
 //! | [`l2_norm`], [`scale`] | of lists of tensors, such as all gradients |
 //!
 //! They take and return [`Tensor`](burn::tensor::Tensor)s and run on the backend of their tensors. The Cargo features
-//! `flex`, `wgpu`, `cuda`, `cpu` and `libtorch` say for which backends they are compiled; on another one they panic.
+//! `flex`, `wgpu`, `cuda`, `cpu` and `libtorch` say for which backends they are compiled; on another one they panic. With
+//! `cuda-cpp`, products on NVIDIA's Hopper are by a kernel of our own.
 //! Programs turn them on through `contextlm-device`. [`set_fused`] turns what is only there for speed off.
 //!
 //! # How an operation is built
