@@ -23,6 +23,7 @@ mod init;
 mod int8;
 mod latent;
 mod lengths;
+mod lists;
 mod plain;
 mod position_rule;
 mod precision;

@@ -6,7 +6,8 @@ use burn_cubecl::CubeBackend;
 
 #[cfg(feature = "fusion")]
 use super::shapes::{numbers_of_rows, of_entries, of_heads, of_parts, of_projection, of_runs, with_last};
-use super::{adamw, embedding, loss, norm, product, projection, rotary, softmax, sums};
+use super::squares::Place;
+use super::{adamw, embedding, loss, norm, product, projection, rotary, softmax, squares, sums};
 use crate::QkvOrder;
 use crate::adamw::Factors;
 
@@ -111,6 +112,11 @@ pub(crate) trait GpuOps: Backend {
     #[fusion(meta = |x| of_runs(x))]
     fn gpu_column_sums(x: FloatTensor<Self>) -> FloatTensor<Self>;
 
+    /// `sums` with those of the elements of x, or of their squares, in x's place, all f32, in their memory where nobody else
+    /// holds that.
+    #[fusion(dtype = sums, shape = sums)]
+    fn gpu_sums(x: FloatTensor<Self>, sums: FloatTensor<Self>, place: Place, squared: bool) -> FloatTensor<Self>;
+
     /// The gradient of an embedding table of so many entries, [entries, D]: sums of the rows of upstream [..., D], f32, by the
     /// entries that `numbers` says they are of.
     #[fusion(meta = |upstream, _, entries| of_entries(upstream, *entries))]
@@ -196,6 +202,10 @@ impl GpuOps for CubeBackend {
 
     fn gpu_column_sums(x: FloatTensor<Self>) -> FloatTensor<Self> {
         sums::columns(x)
+    }
+
+    fn gpu_sums(x: FloatTensor<Self>, sums: FloatTensor<Self>, place: Place, squared: bool) -> FloatTensor<Self> {
+        squares::sums(x, sums, place, squared)
     }
 
     fn gpu_norm(
