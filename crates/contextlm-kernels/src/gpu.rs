@@ -7,6 +7,7 @@ use burn::backend::{Cube, TensorMetadata};
 use burn::tensor::{DType, IntDType};
 
 mod adamw;
+mod along;
 mod embedding;
 mod loss;
 mod norm;

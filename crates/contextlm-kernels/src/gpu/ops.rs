@@ -5,9 +5,11 @@ use burn::backend::{Backend, backend_extension};
 use burn_cubecl::CubeBackend;
 
 #[cfg(feature = "fusion")]
-use super::shapes::{numbers_of_rows, of_entries, of_heads, of_parts, of_projection, of_runs, with_last};
+use super::shapes::{
+    numbers_of_heads, numbers_of_rows, of_entries, of_heads, of_parts, of_projection, of_runs, with_last,
+};
 use super::squares::Place;
-use super::{adamw, embedding, loss, norm, product, projection, rotary, softmax, squares, sums};
+use super::{adamw, along, embedding, loss, norm, product, projection, rotary, softmax, squares, sums};
 use crate::QkvOrder;
 use crate::adamw::Factors;
 
@@ -45,6 +47,10 @@ pub(crate) trait GpuOps: Backend {
         for_p: FloatTensor<Self>,
         scale: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    /// The sum of upstream times out over the dimensions of every head, both [B, T, H*Dh]: `along`, [B, H, T, 1], f32.
+    #[fusion(meta = |_, out, heads| numbers_of_heads(out, *heads))]
+    fn gpu_along(upstream: FloatTensor<Self>, out: FloatTensor<Self>, heads: usize) -> FloatTensor<Self>;
 
     /// Of logits [N, V] whose first `vocabulary` columns count: negative log-likelihoods and squares of the log-normalisers,
     /// [N, 1] each, f32, 0 where the target [N, 1] is ignored.
@@ -257,6 +263,10 @@ impl GpuOps for CubeBackend {
         scale: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         softmax::backward(scores, bias, sums, along, for_p, scale as f32)
+    }
+
+    fn gpu_along(upstream: FloatTensor<Self>, out: FloatTensor<Self>, heads: usize) -> FloatTensor<Self> {
+        along::along(upstream, out, heads)
     }
 
     fn gpu_losses(
