@@ -15,7 +15,6 @@ mod determinism;
 mod documents;
 mod fused_attention;
 mod fused_operations;
-mod fused_rotary;
 mod generation;
 mod gpu;
 mod gradients;
