@@ -7,6 +7,7 @@ use burn::backend::{Cube, TensorMetadata};
 use burn::tensor::{DType, IntDType};
 
 mod adamw;
+mod along;
 mod embedding;
 mod loss;
 mod norm;
@@ -18,11 +19,13 @@ mod rows;
 #[cfg(feature = "fusion")]
 mod shapes;
 mod softmax;
+mod squares;
 mod sums;
 #[cfg(feature = "cuda-cpp")]
 mod wgmma;
 
 pub(crate) use ops::GpuOps;
+pub(crate) use squares::{Place, places};
 
 /// Targets and numbers of tokens in a type that kernels read.
 pub(crate) fn signed(numbers: IntTensor<Cube>) -> IntTensor<Cube> {

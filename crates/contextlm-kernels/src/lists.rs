@@ -1,18 +1,21 @@
-//! Lists of tensors, for what is done to all gradients of a model. On LibTorch's GPUs, where every launch costs as much as the
-//! work on a small tensor, it is a few launches for all.
+//! Lists of tensors, for what is done to all gradients of a model. On GPUs every launch costs as much as the work on a small
+//! tensor: on LibTorch's it is a few launches for all, on CubeCL's one for each.
 
+#[cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu"))]
+mod gpu;
 #[cfg(feature = "libtorch")]
 mod libtorch;
 
 use burn::tensor::{DType, Tensor};
 
-use crate::device::on_libtorch_cuda;
+use crate::device::{on_cubecl, on_libtorch_cuda};
 use crate::fused;
 
-/// Whether a list is the faster way for tensors like this one: in f32 on LibTorch's GPUs. Elsewhere [`l2_norm`] and [`scale`]
-/// are burn's operations one after the other.
+/// Whether a list is the faster way for tensors like this one: in f32 on GPUs, and not differentiated. Elsewhere [`l2_norm`]
+/// and [`scale`] are burn's operations one after the other.
 pub fn listed<const D: usize>(tensor: &Tensor<D>) -> bool {
-    fused() && tensor.dtype() == DType::F32 && on_libtorch_cuda(tensor)
+    let plain = tensor.dtype() == DType::F32 && !tensor.device().is_autodiff();
+    fused() && plain && (on_libtorch_cuda(tensor) || on_cubecl(tensor))
 }
 
 /// The L2 norm of all tensors as one vector; `None` without tensors.
@@ -25,8 +28,14 @@ pub fn listed<const D: usize>(tensor: &Tensor<D>) -> bool {
 pub fn l2_norm(tensors: &[Tensor<1>]) -> Option<Tensor<1>> {
     #[cfg(feature = "libtorch")]
     if !tensors.is_empty()
-        && tensors.iter().all(listed)
+        && tensors.iter().all(|tensor| listed(tensor) && on_libtorch_cuda(tensor))
         && let Some(norm) = libtorch::l2_norm(tensors)
+    {
+        return Some(norm);
+    }
+    #[cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu"))]
+    if tensors.iter().all(|tensor| listed(tensor) && on_cubecl(tensor))
+        && let Some(norm) = gpu::l2_norm(tensors)
     {
         return Some(norm);
     }
@@ -40,7 +49,7 @@ pub fn l2_norm(tensors: &[Tensor<1>]) -> Option<Tensor<1>> {
 /// `[N]`, each of its own, to the same
 pub fn scale(tensors: Vec<Tensor<1>>, factor: f64) -> Vec<Tensor<1>> {
     #[cfg(feature = "libtorch")]
-    if !tensors.is_empty() && tensors.iter().all(listed) {
+    if !tensors.is_empty() && tensors.iter().all(|tensor| listed(tensor) && on_libtorch_cuda(tensor)) {
         return libtorch::scale(tensors, factor);
     }
     tensors.into_iter().map(|tensor| tensor.mul_scalar(factor)).collect()

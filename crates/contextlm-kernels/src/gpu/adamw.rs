@@ -96,6 +96,6 @@ pub(super) fn step(
 }
 
 /// A tensor that nobody else holds.
-fn owned(tensor: CubeTensor) -> CubeTensor {
+pub(super) fn owned(tensor: CubeTensor) -> CubeTensor {
     if tensor.can_mut() && tensor.is_nonoverlapping() { tensor } else { tensor.copy() }
 }

@@ -5,8 +5,11 @@ use burn::backend::{Backend, backend_extension};
 use burn_cubecl::CubeBackend;
 
 #[cfg(feature = "fusion")]
-use super::shapes::{numbers_of_rows, of_entries, of_heads, of_parts, of_projection, of_runs, with_last};
-use super::{adamw, embedding, loss, norm, product, projection, rotary, softmax, sums};
+use super::shapes::{
+    numbers_of_heads, numbers_of_rows, of_entries, of_heads, of_parts, of_projection, of_runs, with_last,
+};
+use super::squares::Place;
+use super::{adamw, along, embedding, loss, norm, product, projection, rotary, softmax, squares, sums};
 use crate::QkvOrder;
 use crate::adamw::Factors;
 
@@ -44,6 +47,10 @@ pub(crate) trait GpuOps: Backend {
         for_p: FloatTensor<Self>,
         scale: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    /// The sum of upstream times out over the dimensions of every head, both [B, T, H*Dh]: `along`, [B, H, T, 1], f32.
+    #[fusion(meta = |_, out, heads| numbers_of_heads(out, *heads))]
+    fn gpu_along(upstream: FloatTensor<Self>, out: FloatTensor<Self>, heads: usize) -> FloatTensor<Self>;
 
     /// Of logits [N, V] whose first `vocabulary` columns count: negative log-likelihoods and squares of the log-normalisers,
     /// [N, 1] each, f32, 0 where the target [N, 1] is ignored.
@@ -110,6 +117,11 @@ pub(crate) trait GpuOps: Backend {
     /// Sums of the columns of x [..., D], of runs of its rows: [parts, D], f32, to be added up.
     #[fusion(meta = |x| of_runs(x))]
     fn gpu_column_sums(x: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// `sums` with those of the elements of x, or of their squares, in x's place, all f32, in their memory where nobody else
+    /// holds that.
+    #[fusion(dtype = sums, shape = sums)]
+    fn gpu_sums(x: FloatTensor<Self>, sums: FloatTensor<Self>, place: Place, squared: bool) -> FloatTensor<Self>;
 
     /// The gradient of an embedding table of so many entries, [entries, D]: sums of the rows of upstream [..., D], f32, by the
     /// entries that `numbers` says they are of.
@@ -198,6 +210,10 @@ impl GpuOps for CubeBackend {
         sums::columns(x)
     }
 
+    fn gpu_sums(x: FloatTensor<Self>, sums: FloatTensor<Self>, place: Place, squared: bool) -> FloatTensor<Self> {
+        squares::sums(x, sums, place, squared)
+    }
+
     fn gpu_norm(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -247,6 +263,10 @@ impl GpuOps for CubeBackend {
         scale: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         softmax::backward(scores, bias, sums, along, for_p, scale as f32)
+    }
+
+    fn gpu_along(upstream: FloatTensor<Self>, out: FloatTensor<Self>, heads: usize) -> FloatTensor<Self> {
+        along::along(upstream, out, heads)
     }
 
     fn gpu_losses(

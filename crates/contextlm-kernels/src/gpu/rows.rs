@@ -153,18 +153,26 @@ pub(super) fn of_all_units(max: f32, sum: f32, #[comptime] slots: u32, #[comptim
     (all_max, all_sum)
 }
 
-/// The sum of the numbers of all units of a cube, which is one plane where there are planes.
+/// The sum of the numbers of all units of a cube. A single plane needs no shared memory for it.
 #[cube]
 pub(super) fn sum_of_units(value: f32, #[comptime] slots: u32, #[comptime] by_planes: bool) -> f32 {
-    let mut sum = 0.0f32;
+    let mut sum = value;
     if by_planes {
         sum = plane_sum(value);
-    } else {
+    }
+    if comptime!(slots > 1) {
         let mut values = Shared::<[f32]>::new_slice(slots as usize);
         // Nobody still reads what was there before.
         sync_cube();
-        values[UNIT_POS as usize] = value;
+        if by_planes {
+            if UNIT_POS_PLANE == 0 {
+                values[(UNIT_POS / PLANE_DIM) as usize] = sum;
+            }
+        } else {
+            values[UNIT_POS as usize] = sum;
+        }
         sync_cube();
+        sum = 0.0f32;
         #[unroll]
         for slot in 0..slots as usize {
             sum += values[slot];

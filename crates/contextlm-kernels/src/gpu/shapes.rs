@@ -21,6 +21,12 @@ pub(super) fn numbers_of_rows(rows: &TensorSpec) -> TensorSpec {
     TensorSpec::new(shape, DType::F32)
 }
 
+/// One number of f32 for every head of every entry [B, T, H*Dh]: [B, H, T, 1].
+pub(super) fn numbers_of_heads(x: &TensorSpec, heads: usize) -> TensorSpec {
+    let [rows, length, _] = x.shape.dims();
+    TensorSpec::new(Shape::new([rows, heads, length, 1]), DType::F32)
+}
+
 /// The sums of runs of rows, as many as the backward pass of norms has.
 pub(super) fn of_parts(x: &TensorSpec) -> TensorSpec {
     let width = x.shape[x.shape.num_dims() - 1];

@@ -3,11 +3,10 @@
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Cube, TensorMetadata};
-use burn::tensor::{DType, FloatDType, Shape};
+use burn::tensor::{DType, Shape};
 
 use super::projection::{self, Split};
 use super::{MaskedAttentionOps, by_heads, fewer_heads};
-use crate::cast::cast;
 use crate::gpu::GpuOps;
 
 impl MaskedAttentionOps for Cube {
@@ -117,13 +116,9 @@ fn backward(
     scale: f64,
 ) -> [FloatTensor<Cube>; 3] {
     let [rows, heads, length, width] = q.shape().dims();
-    let [out, upstream] = [out, upstream].map(|x| {
-        let x = Cube::float_reshape(x, Shape::new([rows, length, heads, width]));
-        Cube::float_swap_dims(x, 1, 2)
-    });
-    let upstream = Cube::gpu_factor(upstream);
-    let both = Cube::float_mul(cast::<Cube>(upstream.clone(), FloatDType::F32), cast::<Cube>(out, FloatDType::F32));
-    let along = Cube::float_sum_dim(both, 3); // [B, H, T, 1]
+    let along = Cube::gpu_along(upstream.clone(), out, heads); // [B, H, T, 1]
+    let upstream = Cube::float_reshape(upstream, Shape::new([rows, length, heads, width]));
+    let upstream = Cube::gpu_factor(Cube::float_swap_dims(upstream, 1, 2));
     let scores = Cube::gpu_product(q.clone(), Cube::float_swap_dims(k.clone(), 2, 3));
     let for_p = Cube::gpu_product(upstream.clone(), Cube::float_swap_dims(v, 2, 3));
     let (p, for_scores) = Cube::gpu_softmax_backward(scores, bias, sums, along, for_p, scale);
