@@ -95,6 +95,26 @@ fn causal() {
     }
 }
 
+/// On Hopper by kernels of our own: lengths that are multiples of 8, and a single head with so many keys that several cubes
+/// share them.
+#[test]
+fn long_rows_in_bf16() {
+    for (name, device) in devices() {
+        // Elsewhere the sizes above do.
+        if name != "cuda" {
+            continue;
+        }
+        for shape in [[2, 128, 128, 2, 2, 64], [1, 1024, 1024, 1, 1, 64]] {
+            let ranges = KeyRanges::causal(0, shape[1]);
+            let found = run(true, shape, &ranges, DType::BF16, &device.clone().autodiff());
+            let expected = run(false, shape, &ranges, DType::BF16, &cpu().autodiff());
+            for (what, (found, expected)) in ["value", "q", "k", "v"].iter().zip(found.iter().zip(&expected)) {
+                assert_near(&format!("{name} {shape:?}: {what}"), found, expected, 2e-2);
+            }
+        }
+    }
+}
+
 #[test]
 fn queries_that_are_the_last_of_the_keys() {
     for (past, queries) in [(5, 1), (300, 1), (70, 70), (511, 3)] {

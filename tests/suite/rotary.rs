@@ -163,7 +163,8 @@ fn attention_of_a_turned_projection() {
             let (shape, ranges) = ([rows, length, 3 * heads * width], KeyRanges::causal(0, length));
             let tolerances = match dtype {
                 DType::F32 => [exact(&name, 1e-5), exact(&name, 1e-4)],
-                _ => [2e-2; 2],
+                // Of heads 64 wide, whose scores are large: 2.1e-2 on an H100.
+                _ => [2e-2, 3e-2],
             };
             for order in [QkvOrder::Parts, QkvOrder::Heads] {
                 // A map before it, whose output nobody else holds, and without one.

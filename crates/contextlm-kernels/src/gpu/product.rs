@@ -2,8 +2,8 @@
 //! for every kind of product, two seconds each, and takes the first that comes near an estimate of the device's speed, which
 //! is seldom a good one.
 //!
-//! On NVIDIA's Hopper and with the feature `cuda-cpp` that is a kernel of our own, [`wgmma`](super::wgmma). Without the feature
-//! it is, by layout, the best of those of `cubek` that were timed on an H100 on 2026-11-26; docs/src/cuda.md has them.
+//! On NVIDIA's Hopper and with the feature `cuda-cpp` that is a kernel of our own, `wgmma.rs`. Elsewhere, where there is TMA, it
+//! is, by layout, the best of those of `cubek` that were timed on an H100 on 2026-11-26; docs/src/cuda.md has them.
 //! Where they are not meant to run (no TMA, as on wgpu and on GPUs before NVIDIA's Hopper; a small product; rows that do not
 //! begin at 16 bytes; shapes unlike those that were timed) and in f32, burn tunes. What a launch refuses at once goes to burn
 //! too; what the driver refuses later, as tiles that are too large, would not, and none of those chosen asks for that.
@@ -107,6 +107,9 @@ enum Layout {
 
 /// That of an operand; none for one whose rows, or columns, do not begin at multiples of 16 bytes.
 fn layout(operand: &CubeTensor) -> Option<Layout> {
+    if operand.meta.is_tiled() {
+        return None;
+    }
     let (shape, strides) = (operand.meta.shape(), operand.meta.strides());
     let step = ALIGNED / operand.dtype.size();
     let rank = shape.num_dims();

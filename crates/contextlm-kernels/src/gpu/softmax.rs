@@ -11,7 +11,7 @@ use super::rows::{LOWEST, Rows, Units, a_cube_a_row, elem, larger, new_like, of_
 /// Planes of a cube: a row is often of a thousand scores.
 const PLANES: u32 = 4;
 
-#[cube(launch_unchecked)]
+#[cube(launch_unchecked, address_type = "dynamic")]
 fn softmax_kernel<E: Float, N: Size>(
     scores: &Tensor<Vector<E, N>>,
     bias: &Tensor<Vector<f32, N>>,
@@ -70,7 +70,7 @@ fn softmax_kernel<E: Float, N: Size>(
     }
 }
 
-#[cube(launch_unchecked)]
+#[cube(launch_unchecked, address_type = "dynamic")]
 fn softmax_backward_kernel<E: Float, N: Size>(
     scores: &Tensor<Vector<E, N>>,
     bias: &Tensor<Vector<f32, N>>,
@@ -131,6 +131,7 @@ pub(super) fn forward(scores: CubeTensor, bias: CubeTensor, scale: f32) -> (Cube
             &client,
             a_cube_a_row(scores.rows),
             units.dim,
+            scores.tensor.required_address_type(),
             n,
             scores.tensor.into_tensor_arg(),
             bias.tensor.into_tensor_arg(),
@@ -179,6 +180,7 @@ pub(super) fn backward(
             &client,
             a_cube_a_row(scores.rows),
             units.dim,
+            scores.tensor.required_address_type(),
             n,
             scores.tensor.into_tensor_arg(),
             bias.tensor.into_tensor_arg(),

@@ -43,7 +43,8 @@ pub(super) fn product(x: &CubeTensor, y: &CubeTensor, x_columns: bool, y_rows: b
     let (mut dims, of_y) = (x.shape(), y.shape());
     let rank = dims.num_dims();
     let matrices: usize = (0..rank - 2).map(|at| dims[at]).product();
-    if rank > 4 || matrices > MATRICES {
+    let fit = of_y.num_dims() == rank && (0..rank - 2).all(|at| dims[at] == of_y[at]);
+    if rank > 4 || matrices > MATRICES || !fit {
         return None;
     }
     let (m, k, n) = (dims[rank - 2], dims[rank - 1], of_y[rank - 1]);
@@ -60,6 +61,7 @@ pub(super) fn product(x: &CubeTensor, y: &CubeTensor, x_columns: bool, y_rows: b
     };
     let tiles = Tiles { columns, x_columns, y_rows, brain: x.dtype == DType::BF16, down: high < wide };
     let (client, result, sums) = (out.client.clone(), out.clone(), columns / 2);
+    let address = out.required_address_type();
     let count = CubeCount::Static((high * wide) as u32, matrices as u32, parts as u32);
     let (units, inner) = (CubeDim::new_1d(UNITS), if rank > 2 { dims[rank - 3] } else { 1 });
     let of_x = map(x, [rank - 1, rank - 2], x_columns, ROWS);
@@ -72,13 +74,13 @@ pub(super) fn product(x: &CubeTensor, y: &CubeTensor, x_columns: bool, y_rows: b
         if parts > 1 {
             let pairs = if n.is_multiple_of(2) { 2 } else { 1 };
             parts_kernel::launch_unchecked(
-                &client, count, units, sums, pairs, of_x, of_y, to, m, n, blocks, inner, tiles, elem,
+                &client, count, units, address, sums, pairs, of_x, of_y, to, m, n, blocks, inner, tiles, elem,
             );
-            return Some(parts::sum(result, x.dtype));
+            return Some(parts::sum(result, dims, x.dtype));
         }
         let vector = [8, 2].into_iter().find(|size| n.is_multiple_of(*size)).unwrap_or(1) as usize;
         product_kernel::launch_unchecked(
-            &client, count, units, sums, vector, of_x, of_y, to, m, n, blocks, inner, tiles, elem,
+            &client, count, units, address, sums, vector, of_x, of_y, to, m, n, blocks, inner, tiles, elem,
         );
     }
     Some(result)

@@ -42,8 +42,15 @@ pub(super) fn descriptor(address: u32) -> u64 {
 pub(super) fn multiply<A: Size>(sums: Vector<f32, A>, x: u64, y: u64, #[comptime] tiles: Tiles) -> Vector<f32, A> {
     let n = comptime!(tiles.columns);
     let kind = comptime!(if tiles.brain { "bf16" } else { "f16" });
-    // CubeCL has no operands that go in and out. The compiler makes nothing of these moves: they say that both are one.
-    let moves = comptime!((0..n / 2).map(|i| format!("mov.b32 %{i}, %{};", i + n / 2)).collect::<String>());
+    // The instruction adds to the registers that it is given, and CubeCL has no operands that go in and out. So the sums are
+    // moved into those of the result, by way of others, since the two may overlap; ptxas makes nothing of the moves. Operands
+    // are numbered with the result first and then as they stand below, hence `sums` before the others.
+    let moves = comptime!({
+        let half = n / 2;
+        let to = (0..half).map(|i| format!("mov.b32 sum{i}, %{};", half + i)).collect::<String>();
+        let from = (0..half).map(|i| format!("mov.b32 %{i}, sum{i};")).collect::<String>();
+        format!(".reg .b32 sum<{half}>; {to} {from}")
+    });
     // Whether lines lie together, and the next 16 of the depth: 16 rows of 128 bytes then, or else 32 bytes.
     let (x_across, y_across) = comptime!((u32::from(tiles.x_columns), u32::from(tiles.y_rows)));
     let (x_step, y_step) =
@@ -52,6 +59,7 @@ pub(super) fn multiply<A: Size>(sums: Vector<f32, A>, x: u64, y: u64, #[comptime
     let sums = Vector::<f32, A>::cast_from(sums);
     let out: Vector<f32, A>;
     gpu_asm!(
+        // CubeCL refuses an operand that the text does not name.
         "{{ // {sums}",
         ".reg .pred add; setp.ne.b32 add, 1, 0; {moves}",
         "wgmma.fence.sync.aligned;",

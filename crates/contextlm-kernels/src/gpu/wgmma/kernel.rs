@@ -22,7 +22,7 @@ const STAGES: usize = 3;
 /// Between the rows of a tile of the output in shared memory, so that the units that write it do not meet in its banks.
 const GAP: usize = 8;
 
-/// Tiles are in pairs: what a unit has of the output.
+/// Two neighbours: what a unit has of a row of the output, hence what tiles in shared memory are made of.
 type Pair<E> = Vector<E, Const<2>>;
 
 /// What a kernel is compiled for.
@@ -54,7 +54,7 @@ struct Place {
 
 /// x y of [outer, inner, M, K] and [outer, inner, K, N]; A is half of a tile's columns, W the columns that are
 /// written at once.
-#[cube(launch_unchecked)]
+#[cube(launch_unchecked, address_type = "dynamic")]
 pub(super) fn product_kernel<E: Float, A: Size, W: Size>(
     x: &TensorMap<E, Tiled>,
     y: &TensorMap<E, Tiled>,
@@ -81,7 +81,7 @@ pub(super) fn product_kernel<E: Float, A: Size, W: Size>(
 }
 
 /// The same where several cubes share the inner dimension: what each of them has, [parts, M, N].
-#[cube(launch_unchecked)]
+#[cube(launch_unchecked, address_type = "dynamic")]
 pub(super) fn parts_kernel<E: Float, A: Size, W: Size>(
     x: &TensorMap<E, Tiled>,
     y: &TensorMap<E, Tiled>,

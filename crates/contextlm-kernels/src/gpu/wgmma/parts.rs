@@ -10,7 +10,7 @@ use crate::gpu::rows::{elem, new_like, vector_size};
 
 const UNITS: u32 = 256;
 
-#[cube(launch_unchecked)]
+#[cube(launch_unchecked, address_type = "dynamic")]
 fn sum_kernel<O: Float, N: Size>(
     parts: &Tensor<Vector<f32, N>>,
     out: &mut Tensor<Vector<O, N>>,
@@ -28,10 +28,10 @@ fn sum_kernel<O: Float, N: Size>(
     out[ABSOLUTE_POS] = Vector::cast_from(sum);
 }
 
-/// [parts, M, N] to [M, N], always in the same order.
-pub(super) fn sum(parts: CubeTensor, dtype: DType) -> CubeTensor {
+/// [parts, M, N] to M x N numbers of a shape, always in the same order.
+pub(super) fn sum(parts: CubeTensor, shape: Shape, dtype: DType) -> CubeTensor {
     let [count, m, n] = parts.shape().dims();
-    let out = new_like(&parts, Shape::new([m, n]), dtype);
+    let out = new_like(&parts, shape, dtype);
     let size = vector_size(4, &[m * n]);
     let vectors = m * n / size;
     let (client, result) = (out.client.clone(), out.clone());
@@ -42,6 +42,7 @@ pub(super) fn sum(parts: CubeTensor, dtype: DType) -> CubeTensor {
             &client,
             CubeCount::Static(vectors.div_ceil(UNITS as usize) as u32, 1, 1),
             CubeDim::new_1d(UNITS),
+            parts.required_address_type(),
             size,
             parts.into_tensor_arg(),
             out.into_tensor_arg(),
