@@ -100,6 +100,10 @@ pub fn split_turned_projection(
     order: QkvOrder,
     angles: Option<(Tensor<4>, Tensor<4>)>,
 ) -> [Tensor<4>; 3] {
+    if let Some((cos, sin)) = &angles {
+        let [rows, length, width] = qkv.dims();
+        rotary::check([rows, length, heads, width / (3 * heads)], cos, sin);
+    }
     let (qkv, angles) = turned_where_it_is(qkv, heads, order, angles);
     let [q, k, v] = split_projection(qkv, heads, order);
     match angles {
