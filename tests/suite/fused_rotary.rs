@@ -19,7 +19,7 @@ const CASES: [Case; 6] = [
     [2, 7, 1, 24, 10, 2],
 ];
 
-/// Those of a device. Every size is another kernel to compile on a GPU of CubeCL, which has no body of its own for this.
+/// Those of a device. Every size is another kernel to compile on a GPU of CubeCL; `rotary.rs` has more of them there.
 fn cases(device: &str) -> &'static [Case] {
     if device.starts_with("libtorch") { &CASES } else { &CASES[..1] }
 }
