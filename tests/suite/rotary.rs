@@ -1,8 +1,12 @@
 //! Rotary positions, alone and in attention from a projection, on every device of this build against their definitions in
 //! burn's operations on flex, in f32, on the same rounded inputs: values and gradients.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use burn::tensor::{DType, Device, Tensor};
-use contextlm_kernels::{KeyRanges, QkvOrder, attention_of_projection, attention_with, rotary, split_projection};
+use contextlm_kernels::{
+    KeyRanges, QkvOrder, attention_of_projection, attention_with, rotary, split_projection, split_turned_projection,
+};
 use contextlm_tests::cpu;
 
 use crate::backends::devices;
@@ -145,6 +149,18 @@ fn heads_are_turned() {
                 }
             }
         }
+    }
+}
+
+/// Angles of one position for five would fit by broadcasting.
+#[test]
+fn angles_of_another_length_are_refused() {
+    for (name, device) in devices() {
+        let (qkv, angles): (Tensor<3>, _) = (noise([1, 5, 24], 1.0, &device), angles([1, 1, 2, 4, 4, 1], &device));
+        let split = AssertUnwindSafe(|| split_turned_projection(qkv, 2, QkvOrder::Parts, Some(angles)));
+        let error = catch_unwind(split).unwrap_err();
+        let message = error.downcast_ref::<String>().unwrap();
+        assert!(message.contains("do not fit"), "{name}: {message}");
     }
 }
 

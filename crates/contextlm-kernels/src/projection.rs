@@ -28,6 +28,17 @@ pub enum QkvOrder {
     Heads,
 }
 
+#[cfg(any(feature = "flex", feature = "wgpu", feature = "cuda", feature = "cpu"))]
+impl QkvOrder {
+    /// Distances of the three parts, and of heads, in an entry of the projection.
+    pub(crate) fn steps(self, heads: usize, width: usize) -> [usize; 2] {
+        match self {
+            Self::Parts => [heads * width, width],
+            Self::Heads => [width, 3 * width],
+        }
+    }
+}
+
 /// [`attention`] of the three parts of a projection, queries and keys being turned by [`rotary`](crate::rotary()) first
 /// where `angles` (cos and sin) are given. Where [`attention`](crate::attention()) has a fast body the parts are read where
 /// they are, and there is one gradient for all of them.
@@ -100,6 +111,10 @@ pub fn split_turned_projection(
     order: QkvOrder,
     angles: Option<(Tensor<4>, Tensor<4>)>,
 ) -> [Tensor<4>; 3] {
+    if let Some((cos, sin)) = &angles {
+        let [rows, length, width] = qkv.dims();
+        rotary::check([rows, length, heads, width / (3 * heads)], cos, sin);
+    }
     let (qkv, angles) = turned_where_it_is(qkv, heads, order, angles);
     let [q, k, v] = split_projection(qkv, heads, order);
     match angles {

@@ -24,7 +24,12 @@ pub(crate) struct GradNorm {
 impl GradNorm {
     /// Has the norm computed: the L2 norm of all gradients as one vector. The squares are added on the device.
     pub(crate) fn of<M: Module>(model: &M, gradients: &mut GradientsParams) -> Self {
-        let mut squares = Squares { gradients, sums: Vec::new(), list: Vec::new(), ids: Vec::new() };
+        Self::with(model, gradients, |_| false)
+    }
+
+    /// The same, with more parameters whose gradients go into the list: where it is not the faster way, for tests.
+    fn with<M: Module>(model: &M, gradients: &mut GradientsParams, also: impl Fn(ParamId) -> bool) -> Self {
+        let mut squares = Squares { gradients, also, sums: Vec::new(), list: Vec::new(), ids: Vec::new() };
         model.visit(&mut squares);
         let Squares { mut sums, list, ids, .. } = squares;
         sums.extend(l2_norm(&list).map(|norm| norm.square()));
@@ -48,17 +53,18 @@ impl GradNorm {
     }
 }
 
-struct Squares<'a> {
+struct Squares<'a, F> {
     gradients: &'a mut GradientsParams,
+    also: F,
     sums: Vec<Tensor<1>>,
     list: Vec<Tensor<1>>,
     ids: Vec<ParamId>,
 }
 
-impl ModuleVisitor for Squares<'_> {
+impl<F: Fn(ParamId) -> bool> ModuleVisitor for Squares<'_, F> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let Some(gradient) = self.gradients.get::<D>(param.id) else { return };
-        if listed(&gradient) {
+        if listed(&gradient) || (self.also)(param.id) {
             self.gradients.remove::<D>(param.id);
             self.list.push(gradient.flatten(0, D - 1));
             self.ids.push(param.id);
@@ -124,6 +130,32 @@ mod tests {
             let mut whole = gradients();
             clip_grad_norm(&model, &mut whole, max_norm);
             assert_eq!(bias(&whole), 1.0);
+        }
+    }
+
+    #[test]
+    fn in_a_list_they_are_clipped_too() {
+        let device = contextlm_device::device("cpu").unwrap().autodiff();
+        let _guard = crate::random::random_numbers();
+        let model: Linear = LinearConfig::new(3, 2).init(&device);
+        let (weight, bias) = (model.weight.id, model.bias.as_ref().unwrap().id);
+        let clipped = |max_norm: f64, also: &dyn Fn(ParamId) -> bool| {
+            let x = Tensor::<2>::from_floats([[3.0, -1.0, 4.0]], &device);
+            let loss = model.forward(x).square().sum();
+            let mut gradients = GradientsParams::from_grads(loss.backward(), &model);
+            let norm = GradNorm::with(&model, &mut gradients, also).clip(&model, &mut gradients, max_norm);
+            let weight = gradients.get::<2>(weight).unwrap().into_data();
+            (norm, weight, gradients.get::<1>(bias).unwrap().into_data())
+        };
+        for max_norm in [0.0, 0.5, 1e9] {
+            let (norm, weights, biases) = clipped(max_norm, &|_| false);
+            for also in [&|_| true, &|id| id == weight, &|id| id == bias] as [&dyn Fn(ParamId) -> bool; 3] {
+                let found = clipped(max_norm, also);
+                assert!((found.0 - norm).abs() <= 1e-6 * norm, "{max_norm}: {} and {norm}", found.0);
+                let near = burn::tensor::Tolerance::<f32>::relative(1e-6);
+                found.1.assert_approx_eq(&weights, near);
+                found.2.assert_approx_eq(&biases, near);
+            }
         }
     }
 }

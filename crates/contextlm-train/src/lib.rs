@@ -3,7 +3,8 @@
 //! - [`Trainer`]: AdamW or Muon with decay groups, global-norm clipping, schedules, frozen parts and a guard against bad
 //!   steps, step by step or for a whole run.
 //! - [`RunConfig`], [`run()`](fn@run): a whole run from a TOML file, in a directory of its own.
-//! - [`Checkpoint`]: what a run needs to go on as if it had not stopped, bit by bit.
+//! - [`Checkpoint`]: what a run needs to go on as if it had not stopped, bit by bit on the CPU. On GPUs sums may be in any
+//!   order, as those of flash attention on LibTorch are.
 //! - [`evaluate`], [`evaluate_with_swapped_contexts`]: validation loss, and how much a model relies on its contexts.
 //! - [`Progress`], [`Metrics`]: a bar or lines on stderr, JSON lines; TensorBoard's event files with the feature
 //!   `tensorboard`.

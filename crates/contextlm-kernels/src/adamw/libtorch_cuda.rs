@@ -21,7 +21,9 @@ thread_local! {
     static COLLECTED: RefCell<Option<Vec<Update>>> = const { RefCell::new(None) };
 }
 
-/// As many as PyTorch's fused AdamW takes in a launch. The device begins with them while the next ones are collected.
+/// As many as PyTorch's fused AdamW takes in a launch. The device begins with them while the next ones are collected. Tensors
+/// with weight decay and those without it are collected together and go into calls of their own, so that launches are less full
+/// than that.
 const AT_ONCE: usize = 36;
 
 /// Collects the updates on GPUs that `work` asks for, and makes them [`AT_ONCE`] at a time, the last ones when it has returned. A

@@ -66,8 +66,9 @@ fn flash_backward(
     // Read with dropout only.
     let none = Tensor::empty([2], (Kind::Int64, q.device()));
     let dropout = 0.0;
+    // What reaches the output may be one number for all of its elements, or in another order.
     Tensor::internal_scaled_dot_product_flash_attention_backward(
-        upstream,
+        &upstream.contiguous(),
         q,
         k,
         v,

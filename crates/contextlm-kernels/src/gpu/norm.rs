@@ -4,10 +4,9 @@ use burn::backend::TensorMetadata;
 use burn::tensor::{DType, Shape};
 use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::prelude::*;
-use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 
-use super::rows::{Units, a_cube_a_row, new_like, sum_of_units, vector_size};
+use super::rows::{Units, a_cube_a_row, into_contiguous_rows, new_like, sum_of_units, vector_size};
 
 /// Planes of the backward pass, at most; each has sums of its own for the gradients of weight and bias.
 pub(super) const PARTS: usize = 2048;
@@ -244,29 +243,4 @@ pub(super) fn backward(
 /// Runs of rows for so many rows.
 pub(super) fn parts(rows: usize) -> usize {
     rows.div_ceil(rows.div_ceil(PARTS).max(1)).max(1)
-}
-
-/// Rows without gaps, not even at their ends.
-pub(super) fn into_contiguous_rows(tensor: CubeTensor) -> CubeTensor {
-    let (shape, strides) = (tensor.meta.shape(), tensor.meta.strides());
-    let mut expected = 1;
-    let packed = (0..shape.num_dims()).rev().all(|at| {
-        let fits = shape[at] == 1 || strides[at] == expected;
-        expected *= shape[at];
-        fits
-    });
-    if packed {
-        return tensor;
-    }
-    let tensor = into_contiguous(tensor);
-    let elements = tensor.shape().num_elements();
-    let shape = tensor.shape();
-    // Rows may have been given gaps; a flat tensor has none.
-    match tensor.meta.strides().first() {
-        Some(first) if shape.num_dims() > 1 && *first * shape[0] != elements => {
-            let flat = burn_cubecl::ops::reshape(tensor, Shape::new([elements]));
-            burn_cubecl::ops::reshape(flat, shape)
-        }
-        _ => tensor,
-    }
 }

@@ -9,9 +9,8 @@ use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::tensor::CubeTensor;
 
-use super::norm::into_contiguous_rows;
-use super::rotary::{Angles, UNITS, begin, turn, with_whole_rows};
-use super::rows::{a_cube_a_row, elem, new_like, vector_size};
+use super::rotary::{Angles, UNITS, turn};
+use super::rows::{a_cube_a_row, begin, elem, into_contiguous_rows, new_like, vector_size, with_whole_rows};
 use crate::QkvOrder;
 
 /// From [B, T, 3*H*Dh] to three times [B, H, T, Dh].
@@ -148,14 +147,6 @@ fn together_kernel<E: Float, N: Size>(
     }
 }
 
-/// Distances of the three parts, and of heads, in an entry of the projection.
-fn steps(order: QkvOrder, heads: usize, width: usize) -> [usize; 2] {
-    match order {
-        QkvOrder::Parts => [heads * width, width],
-        QkvOrder::Heads => [width, 3 * width],
-    }
-}
-
 /// The angles, and what a vector must divide for heads of a width.
 fn angles(cos: CubeTensor, sin: CubeTensor, turned: bool, width: usize) -> (Angles, Vec<usize>) {
     if !turned {
@@ -184,7 +175,7 @@ pub(super) fn apart(
     let (Angles { cos, sin, entries, half }, mut lengths) = angles(cos, sin, turned, width);
     lengths.extend([row_stride, entry_stride, begin(&all)]);
     let n = vector_size(dtype.size(), &lengths);
-    let [part_step, head_step] = steps(order, heads, width).map(|step| step / n);
+    let [part_step, head_step] = order.steps(heads, width).map(|step| step / n);
     let [q, k, v] = [0; 3].map(|_| new_like(&all, Shape::new([rows, heads, length, width]), dtype));
     let (client, results) = (all.client.clone(), (q.clone(), k.clone(), v.clone()));
     // Every index is below the entries, heads and dimensions of the projection; the angles have as many entries, or those of
@@ -232,7 +223,7 @@ pub(super) fn together(
     let (Angles { cos, sin, entries, half }, mut lengths) = angles(cos, sin, turned, width);
     lengths.extend([&q, &k, &v].map(begin));
     let n = vector_size(dtype.size(), &lengths);
-    let [part_step, head_step] = steps(order, heads, width).map(|step| step / n);
+    let [part_step, head_step] = order.steps(heads, width).map(|step| step / n);
     let all = new_like(&q, Shape::new([rows, length, 3 * heads * width]), dtype);
     let (client, result) = (all.client.clone(), all.clone());
     // As above.

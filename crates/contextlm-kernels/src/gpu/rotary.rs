@@ -3,11 +3,9 @@
 use burn::backend::TensorMetadata;
 use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::prelude::*;
-use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 
-use super::norm::into_contiguous_rows;
-use super::rows::{a_cube_a_row, elem, new_like, vector_size};
+use super::rows::{a_cube_a_row, begin, elem, into_contiguous_rows, new_like, vector_size, with_whole_rows};
 
 /// Units of a cube.
 pub(super) const UNITS: u32 = 128;
@@ -90,19 +88,6 @@ impl Angles {
     /// What a vector must divide for them, in elements.
     pub(super) fn steps(&self) -> [usize; 3] {
         [self.half, begin(&self.cos), begin(&self.sin)]
-    }
-}
-
-/// Where a tensor begins in its memory, in elements.
-pub(super) fn begin(tensor: &CubeTensor) -> usize {
-    tensor.handle.offset_start.unwrap_or(0) as usize / tensor.dtype.size()
-}
-
-/// The tensor with the elements of its last dimension side by side.
-pub(super) fn with_whole_rows(tensor: CubeTensor) -> CubeTensor {
-    match tensor.meta.strides().iter().last() {
-        Some(1) | None => tensor,
-        Some(_) => into_contiguous(tensor),
     }
 }
 

@@ -52,14 +52,9 @@ impl Rows {
         match Self::as_it_lies(&tensor) {
             Some(stride) => Self::new(tensor, stride),
             None => {
-                let tensor = into_contiguous(tensor);
-                match Self::as_it_lies(&tensor) {
-                    Some(stride) => Self::new(tensor, stride),
-                    None => {
-                        let width = tensor.shape().iter().last().copied().unwrap_or(1);
-                        Self::new(tensor, width)
-                    }
-                }
+                let tensor = into_contiguous_rows(tensor);
+                let width = tensor.shape().iter().last().copied().unwrap_or(1);
+                Self::new(tensor, width)
             }
         }
     }
@@ -83,6 +78,44 @@ impl Rows {
         let even = (0..last - 1).all(|at| shape[at] == 1 || strides[at] == strides[at + 1] * shape[at + 1]);
         even.then(|| strides[last - 1])
     }
+}
+
+/// Rows without gaps, not even at their ends.
+pub(super) fn into_contiguous_rows(tensor: CubeTensor) -> CubeTensor {
+    let (shape, strides) = (tensor.meta.shape(), tensor.meta.strides());
+    let mut expected = 1;
+    let packed = (0..shape.num_dims()).rev().all(|at| {
+        let fits = shape[at] == 1 || strides[at] == expected;
+        expected *= shape[at];
+        fits
+    });
+    if packed {
+        return tensor;
+    }
+    let tensor = into_contiguous(tensor);
+    let elements = tensor.shape().num_elements();
+    let shape = tensor.shape();
+    // Rows may have been given gaps; a flat tensor has none.
+    match tensor.meta.strides().first() {
+        Some(first) if shape.num_dims() > 1 && *first * shape[0] != elements => {
+            let flat = burn_cubecl::ops::reshape(tensor, Shape::new([elements]));
+            burn_cubecl::ops::reshape(flat, shape)
+        }
+        _ => tensor,
+    }
+}
+
+/// The tensor with the elements of its last dimension side by side.
+pub(super) fn with_whole_rows(tensor: CubeTensor) -> CubeTensor {
+    match tensor.meta.strides().iter().last() {
+        Some(1) | None => tensor,
+        Some(_) => into_contiguous(tensor),
+    }
+}
+
+/// Where a tensor begins in its memory, in elements.
+pub(super) fn begin(tensor: &CubeTensor) -> usize {
+    tensor.handle.offset_start.unwrap_or(0) as usize / tensor.dtype.size()
 }
 
 /// A new tensor without gaps.

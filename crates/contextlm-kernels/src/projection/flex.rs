@@ -70,18 +70,10 @@ fn shape(sizes: Sizes) -> [usize; 4] {
     [sizes.rows, sizes.queries, sizes.heads, sizes.width]
 }
 
-/// Distances of the three parts, and of heads, in an entry of the projection.
-fn steps(sizes: Sizes, order: QkvOrder) -> [usize; 2] {
-    match order {
-        QkvOrder::Parts => [sizes.heads * sizes.width, sizes.width],
-        QkvOrder::Heads => [sizes.width, 3 * sizes.width],
-    }
-}
-
 /// Queries, keys and values where they are in the projection.
 fn parts(qkv: &[f32], sizes: Sizes, order: QkvOrder) -> [Heads<'_>; 3] {
     let Sizes { queries, heads, width, .. } = sizes;
-    let ([part, head], entry) = (steps(sizes, order), 3 * heads * width);
+    let ([part, head], entry) = (order.steps(heads, width), 3 * heads * width);
     [0, 1, 2]
         .map(|i| Heads { values: qkv.get(i * part..).unwrap_or_default(), strides: [queries * entry, entry, head] })
 }
@@ -101,7 +93,7 @@ fn by_head(values: &[f32], sizes: Sizes) -> Heads<'_> {
 /// The three parts in one tensor [B, T, 3*H*Dh], in the order of the projection.
 fn joined(parts: [Heads; 3], sizes: Sizes, order: QkvOrder) -> Vec<f32> {
     let Sizes { rows, queries, heads, width, .. } = sizes;
-    let (entry, [part_step, head_step]) = (3 * heads * width, steps(sizes, order));
+    let (entry, [part_step, head_step]) = (3 * heads * width, order.steps(heads, width));
     let mut out = vec![0.0; rows * queries * entry];
     if out.is_empty() {
         return out;

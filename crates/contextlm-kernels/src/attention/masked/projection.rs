@@ -61,7 +61,8 @@ fn slice<B: Backend>(x: &FloatTensor<B>, axis: usize, start: usize, size: usize)
     B::float_slice(x.clone(), &slices)
 }
 
-/// [B, T, H, Dh], turned, or turned `back`.
+/// [B, T, H, Dh], turned, or turned `back`: for tensors without elements, which there is no kernel to launch for, and on other
+/// backends than GPUs, which get here in tests only.
 fn turn<B: Backend>(x: FloatTensor<B>, [cos, sin]: [FloatTensor<B>; 2], back: bool) -> FloatTensor<B> {
     let ([.., width], [.., rotated]): ([usize; 4], [usize; 4]) = (x.shape().dims(), cos.shape().dims());
     let (low, half) = (FloatDType::from(x.dtype()), rotated / 2);
