@@ -17,7 +17,7 @@ struct Backend {
 const BACKENDS: [Backend; 6] = [
     Backend { name: "cpu", feature: "flex", built: cfg!(feature = "flex"), indexed: false },
     Backend { name: "wgpu", feature: "wgpu", built: cfg!(feature = "wgpu"), indexed: true },
-    Backend { name: "cuda", feature: "cuda", built: cfg!(feature = "cuda"), indexed: true },
+    Backend { name: "cuda", feature: "cuda-cpp (or cuda)", built: cfg!(feature = "cuda"), indexed: true },
     Backend { name: "libtorch", feature: "libtorch", built: cfg!(feature = "libtorch"), indexed: false },
     Backend { name: "libtorch-cuda", feature: "libtorch", built: cfg!(feature = "libtorch"), indexed: true },
     Backend { name: "cubecl-cpu", feature: "cpu", built: cfg!(feature = "cpu"), indexed: false },
@@ -77,7 +77,14 @@ fn open(kind: &str, index: Option<usize>, name: &str) -> Result<Device, DeviceEr
             Ok(if index.is_some() { found } else { Device::wgpu(burn::tensor::DeviceKind::DefaultDevice) })
         }
         #[cfg(feature = "cuda")]
-        "cuda" => listed(burn::tensor::DeviceType::Cuda, index.unwrap_or(0), name),
+        "cuda" => {
+            let found = listed(burn::tensor::DeviceType::Cuda, index.unwrap_or(0), name)?;
+            #[cfg(feature = "cuda-cpp")]
+            if !crate::toolkit::is_there() {
+                return Err(DeviceError::NoToolkit { name: name.into() });
+            }
+            Ok(found)
+        }
         #[cfg(feature = "libtorch")]
         "libtorch" => Ok(Device::libtorch()),
         #[cfg(feature = "libtorch")]
@@ -110,7 +117,7 @@ mod tests {
         let error = |name: &str| device(name).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error("gpu").contains("there is no such device"), "{}", error("gpu"));
         if !cfg!(feature = "cuda") {
-            assert!(error("cuda:0").contains("--features cuda"), "{}", error("cuda:0"));
+            assert!(error("cuda:0").contains("--features cuda-cpp"), "{}", error("cuda:0"));
         }
         if cfg!(feature = "flex") {
             assert!(device("cpu").is_ok());

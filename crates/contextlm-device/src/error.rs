@@ -48,4 +48,13 @@ pub enum DeviceError {
         /// How many there are.
         found: usize,
     },
+    /// There is no CUDA toolkit, which a program with the feature `cuda-cpp` needs.
+    #[error(
+        "device {name}: this machine has no CUDA toolkit, whose compiler (NVRTC) and headers this program needs; \
+         set CUDA_PATH to where it is, or build with --features cuda instead of cuda-cpp"
+    )]
+    NoToolkit {
+        /// The name that was given.
+        name: String,
+    },
 }

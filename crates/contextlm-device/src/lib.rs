@@ -24,6 +24,8 @@ mod error;
 mod hardware;
 #[cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu"))]
 mod kernels;
+#[cfg(any(test, feature = "cuda-cpp"))]
+mod toolkit;
 
 pub use burn::tensor::Device;
 pub use device::{device, names};
