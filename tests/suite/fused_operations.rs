@@ -20,11 +20,12 @@ fn row(x: &Tensor<2>) -> Tensor<1> {
 }
 
 /// Compares values and gradients of an operation and its definition. `shapes` gives those of its inputs for some rows of a
-/// width; the first is also read where its elements do not stand in the order of its rows. `multiplies` says whether there
-/// are matrix products in it.
+/// width; the first is also read where its elements do not stand in the order of its rows. `rounds` says whether CUDA
+/// is allowed more: for products of matrices, which are of TF32 there, and for norms, since one of a single number is nothing but
+/// rounding.
 fn compare(
     what: &str,
-    multiplies: bool,
+    rounds: bool,
     operation: Operation,
     definition: Operation,
     shapes: fn(usize, usize) -> Vec<[usize; 2]>,

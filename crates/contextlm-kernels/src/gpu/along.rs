@@ -6,8 +6,7 @@ use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::tensor::CubeTensor;
 
-use super::rotary::{begin, with_whole_rows};
-use super::rows::{a_cube_a_row, elem, new_like, vector_size};
+use super::rows::{a_cube_a_row, begin, elem, new_like, vector_size, with_whole_rows};
 
 /// Units of a cube. Neighbours have neighbouring heads, which lie side by side.
 const UNITS: u32 = 128;

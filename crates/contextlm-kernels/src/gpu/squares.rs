@@ -8,9 +8,7 @@ use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::tensor::CubeTensor;
 
 use super::adamw::owned;
-use super::norm::into_contiguous_rows;
-use super::rotary::begin;
-use super::rows::{Units, a_cube_a_row, sum_of_units, vector_size};
+use super::rows::{Units, a_cube_a_row, begin, into_contiguous_rows, sum_of_units, vector_size};
 
 /// Planes of a cube.
 const PLANES: u32 = 8;
