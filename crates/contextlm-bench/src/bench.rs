@@ -99,7 +99,7 @@ impl Bench {
         }
     }
 
-    fn validate(&self) -> Result<(), BenchError> {
+    pub(crate) fn validate(&self) -> Result<(), BenchError> {
         for (key, value) in [
             ("--rows", self.rows),
             ("--length", self.length),

@@ -46,6 +46,7 @@ impl Bench {
         device: &Device,
         mut progress: impl FnMut(usize, usize),
     ) -> Result<Vec<Size>, BenchError> {
+        self.validate()?;
         let mut ours = Side::start("plain", (programs.ours)())?;
         let mut peer = programs.peer.map(|(name, start)| Side::start(name, start())).transpose()?;
         let mut rows = Vec::new();

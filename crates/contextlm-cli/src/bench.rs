@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use contextlm_bench::{Bench, Group, Line, answer_requests, size_table, sizes, table, with_settings};
-use contextlm_core::{ContextConfig, ContextLmConfig, Device};
+use contextlm_core::{Backbone, ContextConfig, ContextLmConfig, Device};
 use contextlm_train::TrainDtype;
 use serde_json::{Value, json};
 
@@ -58,9 +58,9 @@ pub(crate) struct Args {
     /// Threads of every side; all cores if not given
     #[arg(long)]
     threads: Option<usize>,
-    /// Type of the matrix products in training; PyTorch's autocast for the peer
-    #[arg(long, value_enum, default_value_t = Products::F32)]
-    dtype: Products,
+    /// Type of the matrix products in training, f32 if not given; PyTorch's autocast for the peer
+    #[arg(long, value_enum)]
+    dtype: Option<Products>,
     /// Computes again in the backward pass what is cheap to compute, on our side
     #[arg(long)]
     gradient_checkpointing: bool,
@@ -71,19 +71,19 @@ pub(crate) struct Args {
     #[arg(long, requires = "tokenizer")]
     text: Vec<PathBuf>,
     /// tokenizer.json for them
-    #[arg(long)]
+    #[arg(long, requires = "text")]
     tokenizer: Option<PathBuf>,
     /// Measures a table of sizes instead: 4 to 2048 tokens, width 256 to 1024, vocabulary 1000 to 50257, four layers
-    #[arg(long, conflicts_with_all = ["what", "text", "model"])]
+    #[arg(long, conflicts_with_all = ["what", "text", "model", "preset", "set", "context", "length"])]
     sizes: bool,
     /// A peer to take turns with
     #[arg(long, value_enum)]
     against: Option<Peer>,
     /// Python with PyTorch, transformers and tokenizers
-    #[arg(long, default_value = "python3")]
+    #[arg(long, default_value = "python3", requires = "against")]
     python: PathBuf,
     /// The peer's program, from the repository
-    #[arg(long, default_value = "tools/bench_torch.py")]
+    #[arg(long, default_value = "tools/bench_torch.py", requires = "against")]
     peer_script: PathBuf,
     /// Where to compute: cpu, wgpu, cuda:0, libtorch, as far as they are built in
     #[arg(long, default_value = "cpu")]
@@ -117,13 +117,56 @@ enum Peer {
     Torch,
 }
 
+impl Args {
+    /// Whether it is measured.
+    fn measures(&self, what: What) -> bool {
+        match what {
+            What::Training | What::Generation if self.sizes => true,
+            What::Tokenising if self.what.is_empty() => !self.text.is_empty(),
+            _ => self.what.is_empty() || self.what.contains(&what),
+        }
+    }
+
+    /// Refuses options that would change nothing of what is measured.
+    fn check(&self) -> Result<(), String> {
+        for (given, option, what, name) in [
+            (self.dtype.is_some(), "--dtype", What::Training, "training"),
+            (self.gradient_checkpointing, "--gradient-checkpointing", What::Training, "training"),
+            (self.quantize.is_some(), "--quantize", What::Generation, "generation"),
+            (!self.text.is_empty(), "--text", What::Tokenising, "tokenising"),
+        ] {
+            if given && !self.measures(what) {
+                return Err(format!("{option} is for {name}, which is not measured here: leave it out, or add {name}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses more tokens than the model has positions.
+    fn check_length(&self, positions: usize) -> Result<(), String> {
+        let (length, new_tokens) = (self.length, self.new_tokens);
+        let fix = format!("must be at most the model's positions, {positions}");
+        if self.measures(What::Generation) && length.saturating_add(new_tokens) > positions {
+            return Err(format!("--length = {length} and --new-tokens = {new_tokens}: their sum {fix}"));
+        }
+        if self.measures(What::Training) && length > positions {
+            return Err(format!("--length = {length}: {fix}"));
+        }
+        Ok(())
+    }
+}
+
 pub(crate) fn run(args: &Args) -> Outcome {
     let device = contextlm_device::device(&args.device)?;
     if args.side {
         answer_requests(&device, io::stdin().lock(), io::stdout().lock())?;
         return Ok(Report { text: String::new(), json: Value::Null });
     }
+    args.check()?;
     let bench = bench(args)?;
+    if !args.sizes {
+        args.check_length(bench.config.init(&device)?.backbone.spec().max_positions)?;
+    }
     let (ours, peer) = programs::programs(args)?;
     let programs = contextlm_bench::Programs { ours: &ours, peer: peer.as_ref().map(|start| ("torch", start as _)) };
     let name = programs.peer.map(|(name, _)| name);
@@ -161,10 +204,6 @@ fn lines(
     device: &Device,
     bar: &Bar,
 ) -> Result<Vec<Line>, Box<dyn Error>> {
-    let asked = |what| {
-        let by_default = what != What::Tokenising || !args.text.is_empty();
-        if args.what.is_empty() { by_default } else { args.what.contains(&what) }
-    };
     let mut lines = Vec::new();
     for (what, group, name) in [
         (What::Training, Group::Training, "training"),
@@ -172,7 +211,7 @@ fn lines(
         (What::Loading, Group::Loading, "loading"),
         (What::Tokenising, Group::Tokenising, "tokenising"),
     ] {
-        if asked(what) {
+        if args.measures(what) {
             lines.extend(bench.run(group, programs, device, |done, of| bar.set(name, done, of))?);
         }
     }
@@ -204,8 +243,8 @@ fn bench(args: &Args) -> Result<Bench, Box<dyn Error>> {
         int8: args.quantize == Some(Quantize::Int8),
         rounds: args.rounds,
         dtype: match args.dtype {
-            Products::F32 => TrainDtype::F32,
-            Products::Bf16 => TrainDtype::Bf16,
+            None | Some(Products::F32) => TrainDtype::F32,
+            Some(Products::Bf16) => TrainDtype::Bf16,
         },
         directory,
         texts: args.tokenizer.clone().map(|tokenizer| (tokenizer, args.text.clone())),

@@ -158,8 +158,37 @@ fn wrong_settings_are_named() {
     assert!(message.contains("--rounds = 0"), "{message}");
     let message = fails(&["bench", "tokenising"], 1);
     assert!(message.contains("--text"), "{message}");
+    let message = fails(&["bench", "--sizes", "--rounds", "0"], 1);
+    assert!(message.contains("--rounds = 0"), "{message}");
+    let message = fails(&["bench", "training", "--length", "1025"], 1);
+    assert!(message.contains("--length = 1025") && message.contains("1024"), "{message}");
+    let message = fails(&["bench", "--length", "1000"], 1);
+    assert!(message.contains("--new-tokens = 64") && message.contains("1024"), "{message}");
     // A side that fails says why.
     let message =
         fails(&[&["bench", "generation", "--quantize", "int8", "--set", "n_embd=24"], &SMALL[2..]].concat(), 1);
     assert!(message.contains("n_head") || message.contains("multiple of 16"), "{message}");
+}
+
+#[test]
+fn options_without_effect_are_refused() {
+    for (options, named) in [
+        (&["training", "--quantize", "int8"][..], "generation"),
+        (&["generation", "--dtype", "bf16"], "training"),
+        (&["loading", "--gradient-checkpointing"], "training"),
+        (&["training", "--text", "a.txt", "--tokenizer", "t.json"], "tokenising"),
+    ] {
+        let message = fails(&[&["bench"], options].concat(), 1);
+        assert!(message.contains(options[1]) && message.contains(named), "{message}");
+    }
+    for (options, named) in [
+        (&["--tokenizer", "t.json"][..], "--text"),
+        (&["--peer-script", "a.py"], "--against"),
+        (&["--python", "python3"], "--against"),
+        (&["--sizes", "--set", "n_layer=1"], "--set"),
+        (&["--sizes", "--length", "8"], "--length"),
+    ] {
+        let message = fails(&[&["bench"], options].concat(), 2);
+        assert!(message.contains(named), "{message}");
+    }
 }
