@@ -3,7 +3,7 @@
 #
 #     tools/gpu/check.sh PROGRAMS OUT
 #
-# PROGRAMS is a folder with train_step and suite (the test program of contextlm-tests, built with --features cuda); OUT gets the
+# PROGRAMS is a folder with train_step and suite (the test program of contextlm-tests, built with --features cuda-cpp); OUT gets the
 # logs. Tests and cold starts run side by side, each with a cache of its own: they compile on one core each and need the GPU
 # little. Every part has a limit, so that one that hangs costs no more than that.
 set -u

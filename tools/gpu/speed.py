@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Training steps, prefill and decoding on a CUDA device beside PyTorch's, on the same models, batches and number types.
 
-    cargo build --release -p contextlm-examples --features cuda --examples
+    cargo build --release -p contextlm-examples --features cuda-cpp --examples
     python3 tools/gpu/speed.py --programs target/release/examples --out speed.jsonl [--only train] [--models gpt2]
 
 Every line of the file is one measurement; what fails or takes longer than --timeout is a line with its error. The table at
