@@ -56,6 +56,16 @@ pub(crate) fn exact(device: &str, tolerance: f64) -> f64 {
     if device == "cuda" { 5e-3 } else { tolerance }
 }
 
+/// What [`run`] gives.
+fn all_near(what: &str, found: &[Vec<f64>; 4], expected: &[Vec<f64>; 4], of_values: f64, of_gradients: f64) {
+    let tolerances = [of_values, of_gradients, of_gradients, of_gradients];
+    for (part, ((found, expected), tolerance)) in
+        ["value", "q", "k", "v"].iter().zip(found.iter().zip(expected).zip(tolerances))
+    {
+        assert_near(&format!("{what}: {part}"), found, expected, tolerance);
+    }
+}
+
 fn compare(shape: Shape, ranges: &KeyRanges) {
     for (name, device) in devices() {
         let device = device.autodiff();
@@ -78,10 +88,7 @@ fn compare(shape: Shape, ranges: &KeyRanges) {
             let expected = run(false, shape, ranges, dtype, &reference);
             let own = name == "libtorch" && found[0].len() > 1000;
             assert!(!own || found[0] != expected[0], "{name}: it is composed");
-            for (what, (found, expected)) in ["value", "q", "k", "v"].iter().zip(found.iter().zip(&expected)) {
-                let tolerance = if *what == "value" { of_values } else { of_gradients };
-                assert_near(&format!("{name} {dtype:?} {shape:?}: {what}"), found, expected, tolerance);
-            }
+            all_near(&format!("{name} {dtype:?} {shape:?}"), &found, &expected, of_values, of_gradients);
         }
     }
 }
@@ -108,9 +115,7 @@ fn long_rows_in_bf16() {
             let ranges = KeyRanges::causal(0, shape[1]);
             let found = run(true, shape, &ranges, DType::BF16, &device.clone().autodiff());
             let expected = run(false, shape, &ranges, DType::BF16, &cpu().autodiff());
-            for (what, (found, expected)) in ["value", "q", "k", "v"].iter().zip(found.iter().zip(&expected)) {
-                assert_near(&format!("{name} {shape:?}: {what}"), found, expected, 5e-2);
-            }
+            all_near(&format!("{name} {shape:?}"), &found, &expected, 5e-2, 5e-2);
         }
     }
 }

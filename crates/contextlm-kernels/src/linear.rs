@@ -9,6 +9,8 @@ mod flex;
 mod gpu;
 #[cfg(feature = "libtorch")]
 mod libtorch;
+#[cfg(any(feature = "flex", feature = "wgpu", feature = "cuda", feature = "cpu"))]
+mod no_rows;
 mod ops;
 
 #[cfg(feature = "flex")]

@@ -27,14 +27,13 @@ pub fn listed<const D: usize>(tensor: &Tensor<D>) -> bool {
 /// If the tensors are on different devices.
 pub fn l2_norm(tensors: &[Tensor<1>]) -> Option<Tensor<1>> {
     #[cfg(feature = "libtorch")]
-    if !tensors.is_empty()
-        && tensors.iter().all(|tensor| listed(tensor) && on_libtorch_cuda(tensor))
+    if all_listed(tensors, on_libtorch_cuda)
         && let Some(norm) = libtorch::l2_norm(tensors)
     {
         return Some(norm);
     }
     #[cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu"))]
-    if tensors.iter().all(|tensor| listed(tensor) && on_cubecl(tensor))
+    if all_listed(tensors, on_cubecl)
         && let Some(norm) = gpu::l2_norm(tensors)
     {
         return Some(norm);
@@ -49,8 +48,14 @@ pub fn l2_norm(tensors: &[Tensor<1>]) -> Option<Tensor<1>> {
 /// `[N]`, each of its own, to the same
 pub fn scale(tensors: Vec<Tensor<1>>, factor: f64) -> Vec<Tensor<1>> {
     #[cfg(feature = "libtorch")]
-    if !tensors.is_empty() && tensors.iter().all(|tensor| listed(tensor) && on_libtorch_cuda(tensor)) {
+    if all_listed(&tensors, on_libtorch_cuda) {
         return libtorch::scale(tensors, factor);
     }
     tensors.into_iter().map(|tensor| tensor.mul_scalar(factor)).collect()
+}
+
+/// Whether there are tensors, all of them for a list and on one kind of device.
+#[cfg(any(feature = "libtorch", feature = "wgpu", feature = "cuda", feature = "cpu"))]
+fn all_listed(tensors: &[Tensor<1>], on: fn(&Tensor<1>) -> bool) -> bool {
+    !tensors.is_empty() && tensors.iter().all(|tensor| listed(tensor) && on(tensor))
 }

@@ -65,7 +65,7 @@ fn make(mut updates: Vec<Update>) {
         let (of_step, others): (Vec<_>, _) =
             updates.into_iter().partition(|update| update.x.device() == device && update.step == step);
         if at_once(&of_step, device, step).is_none() {
-            of_step.into_iter().for_each(|update| in_place(update, step));
+            of_step.into_iter().for_each(in_place);
         }
         updates = others;
     }
@@ -86,8 +86,8 @@ fn at_once(updates: &[Update], device: Device, step: AdamWStep) -> Option<()> {
 ///
 /// What the update `lr (m / left_1) / (sqrt(v / left_2) + eps)` is scaled by goes into its denominator, which is narrower work
 /// than a pass over the quotient: `-m / (a sqrt(v) + b)` with a = left_1 / (lr sqrt(left_2)) and b = left_1 eps / lr.
-fn in_place(update: Update, step: AdamWStep) {
-    let Update { mut x, gradient, mut m, mut v, .. } = update;
+fn in_place(update: Update) {
+    let Update { mut x, gradient, mut m, mut v, step } = update;
     let AdamWStep { lr, beta_1, beta_2, eps, weight_decay, time } = step;
     let [left_1, left_2] = [beta_1, beta_2].map(|beta| 1.0 - f64::from(beta).powi(time as i32));
     let _ = m.lerp_(&gradient, 1.0 - f64::from(beta_1));
@@ -142,15 +142,7 @@ mod tests {
             let check = |what: &str, found: Tensor| {
                 assert!(found.allclose(&expected, 1e-5, 1e-6, false), "{what}: lr {lr}, decay {weight_decay}");
             };
-            check(
-                "by operations",
-                run(lr, weight_decay, |updates| {
-                    updates.into_iter().for_each(|update| {
-                        let step = update.step;
-                        in_place(update, step);
-                    });
-                }),
-            );
+            check("by operations", run(lr, weight_decay, |updates| updates.into_iter().for_each(in_place)));
             check("one by one", run(lr, weight_decay, |updates| updates.into_iter().for_each(add)));
             let collected = |updates: Vec<Update>| {
                 let before: Vec<_> = updates.iter().map(|update| update.m.copy()).collect();

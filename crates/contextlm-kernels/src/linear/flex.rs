@@ -7,6 +7,7 @@ use burn::tensor::{DType, Shape, TensorData};
 use half::{bf16, f16};
 
 use super::few_rows::{Order, Stored, product};
+use super::no_rows::weight_gradient;
 use super::ops::LinearMapOps;
 use crate::flex::tensor::FlexTensor;
 use crate::fused;
@@ -34,11 +35,7 @@ impl LinearMapOps for Flex {
     }
 
     fn map_weight_backward(x: FlexTensor, upstream: FlexTensor) -> FlexTensor {
-        if x.shape().num_elements() > 0 && upstream.shape().num_elements() > 0 {
-            return Self::linear_weight_backward(x, upstream);
-        }
-        let [inputs, outputs] = [&x, &upstream].map(|tensor| tensor.shape()[tensor.shape().rank() - 1]);
-        Self::float_zeros(Shape::new([inputs, outputs]), &Default::default(), x.dtype().into())
+        weight_gradient::<Self>(&x, &upstream).unwrap_or_else(|| Self::linear_weight_backward(x, upstream))
     }
 }
 

@@ -5,6 +5,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Cube, TensorMetadata};
 use burn::tensor::Shape;
 
+use super::no_rows::weight_gradient;
 use super::ops::LinearMapOps;
 use crate::cast::cast;
 use crate::gpu::GpuOps;
@@ -27,10 +28,8 @@ impl LinearMapOps for Cube {
     }
 
     fn map_weight_backward(x: FloatTensor<Self>, upstream: FloatTensor<Self>) -> FloatTensor<Self> {
-        if x.shape().num_elements() == 0 || upstream.shape().num_elements() == 0 {
-            // burn does not write a product over no rows.
-            let [inputs, outputs] = [&x, &upstream].map(|tensor| tensor.shape()[tensor.shape().num_dims() - 1]);
-            return Self::float_zeros(Shape::new([inputs, outputs]), &x.device(), x.dtype().into());
+        if let Some(zeros) = weight_gradient::<Self>(&x, &upstream) {
+            return zeros;
         }
         let [x, upstream] = [x, upstream].map(|tensor| {
             let shape = tensor.shape();
