@@ -5,7 +5,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use contextlm_kernels::{KeyRanges, QkvOrder, attention, attention_of_projection, attention_with, split_projection};
 use contextlm_tests::cpu;
 
-use crate::backends::devices;
+use crate::backends::{devices, reference};
 
 /// B, T, S, H, G, Dh.
 type Shape = [usize; 6];
@@ -51,11 +51,6 @@ fn run(fused: bool, shape: Shape, ranges: &KeyRanges, dtype: DType, device: &Dev
     [values(y), of(&q), of(&k), of(&v)]
 }
 
-/// A tolerance in f32, which CUDA multiplies as TF32.
-pub(crate) fn exact(device: &str, tolerance: f64) -> f64 {
-    if device == "cuda" { 5e-3 } else { tolerance }
-}
-
 /// What [`run`] gives.
 fn all_near(what: &str, found: &[Vec<f64>; 4], expected: &[Vec<f64>; 4], of_values: f64, of_gradients: f64) {
     let tolerances = [of_values, of_gradients, of_gradients, of_gradients];
@@ -69,12 +64,8 @@ fn all_near(what: &str, found: &[Vec<f64>; 4], expected: &[Vec<f64>; 4], of_valu
 fn compare(shape: Shape, ranges: &KeyRanges) {
     for (name, device) in devices() {
         let device = device.autodiff();
-        let mut dtypes = vec![(DType::F32, exact(&name, 1e-5), exact(&name, 1e-4))];
-        // On CUDA every size of a product in f32 is tuned for half a minute, also those of the composed form.
-        let reference = if name == "cuda" { cpu().autodiff() } else { device.clone() };
-        if name == "cuda" && shape[1] > 3 {
-            dtypes.clear();
-        }
+        let mut dtypes = vec![(DType::F32, 1e-5, 1e-4)];
+        let reference = reference(&name, &device).autodiff();
         for low in [DType::BF16, DType::F16] {
             let libtorch = name.starts_with("libtorch");
             // Without a GPU, wgpu takes long to tune products of f16.
@@ -155,28 +146,25 @@ fn no_rows_and_no_queries() {
 #[test]
 fn parts_of_a_projection() {
     for (name, device) in devices() {
-        let device = device.autodiff();
+        let (device, reference) = (device.clone().autodiff(), reference(&name, &device).autodiff());
         for order in [QkvOrder::Parts, QkvOrder::Heads] {
             for [rows, length, heads, width] in [[1, 1, 1, 2], [2, 5, 3, 8], [2, 70, 3, 8]] {
-                if name == "cuda" && length == 70 {
-                    continue;
-                }
                 let ranges = KeyRanges::causal(0, length);
-                let run = |whole: bool| {
-                    let qkv = noise([rows, length, 3 * heads * width], 1.0, &device).require_grad();
+                let run = |whole: bool, device: &Device| {
+                    let qkv = noise([rows, length, 3 * heads * width], 1.0, device).require_grad();
                     let y = if whole {
                         attention_of_projection(qkv.clone(), heads, order, None, &ranges, 0.3)
                     } else {
                         let [q, k, v] = split_projection(qkv.clone(), heads, order);
                         attention_with(q, k, v, &ranges, 0.3, |weights| weights)
                     };
-                    let gradients = (y.clone() * noise(y.dims(), 2.0, &device)).sum().backward();
+                    let gradients = (y.clone() * noise(y.dims(), 2.0, device)).sum().backward();
                     [values(y), values(qkv.grad(&gradients).unwrap())]
                 };
-                let (found, expected) = (run(true), run(false));
+                let (found, expected) = (run(true, &device), run(false, &reference));
                 let what = format!("{name} {order:?} {:?}", [rows, length, heads, width]);
-                assert_near(&what, &found[0], &expected[0], exact(&name, 1e-5));
-                assert_near(&format!("{what}: gradient"), &found[1], &expected[1], exact(&name, 1e-4));
+                assert_near(&what, &found[0], &expected[0], 1e-5);
+                assert_near(&format!("{what}: gradient"), &found[1], &expected[1], 1e-4);
             }
         }
     }

@@ -1,5 +1,5 @@
-//! Linear maps and their gradients in bf16 and f16 on every device of this build but flex, on whole numbers: products and sums
-//! are exact in f32, so that the results are those of flex bit by bit, rounded once.
+//! Linear maps and their gradients on every device of this build but flex, on whole numbers: products and sums
+//! are exact in f32, so that the results are those of flex bit by bit; in bf16 and f16, rounded once.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use contextlm_kernels::linear;
@@ -72,6 +72,54 @@ fn whole_numbers_are_multiplied_exactly() {
                 };
                 let what = format!("{name}, {dtype:?}, {outputs} outputs");
                 assert!(run(dtype, &device) == rounded(&run(DType::F32, &flex), dtype), "{what}");
+            }
+        }
+    }
+}
+
+/// Whole numbers of up to `bits` bits, zeros but for every `sparse`th.
+fn large([rows, width]: [usize; 2], bits: u32, sparse: usize, device: &Device) -> Tensor<2> {
+    let number = |at: usize| {
+        let (row, column) = (at / width, at % width);
+        let bits = ((at as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - bits)) as f32;
+        let sign = if (row + column) % 3 == 0 { -1.0 } else { 1.0 };
+        if (row + 3 * column).is_multiple_of(sparse) { sign * bits } else { 0.0 }
+    };
+    let numbers: Vec<_> = (0..rows * width).map(number).collect();
+    Tensor::from_data(TensorData::new(numbers, [rows, width]), device)
+}
+
+/// In f32, numbers whose every bit counts, and whose products have fewer than 24: an operand that was rounded, to TF32 or to some
+/// parts in bf16, would be off. x and W take turns with many bits and few.
+#[test]
+fn whole_numbers_of_f32_keep_all_their_bits() {
+    // Sums are below 2^24: 2^23 x 1 x 1, 2^17 x 2^2 x 16, 2^11 x 2^9 x 8.
+    let bits = [(23, 1, 64), (17, 2, 4), (11, 9, 8)];
+    let product = |[rows, inputs, outputs]: [usize; 3], bits: [(u32, usize); 2], turned: [bool; 2], device: &Device| {
+        let [(x, of_x), (w, of_w)] = bits;
+        let stored = |shape: [usize; 2], turned: bool, bits, sparse| match turned {
+            true => large([shape[1], shape[0]], bits, sparse, device).transpose(),
+            false => large(shape, bits, sparse, device),
+        };
+        numbers(linear(stored([rows, inputs], turned[0], x, of_x), stored([inputs, outputs], turned[1], w, of_w), None))
+    };
+    for (name, device) in devices() {
+        if name == "wgpu" {
+            continue;
+        }
+        for size in [[1, 64, 96], [2, 64, 33], [72, 60, 50], [130, 64, 200], [300, 16, 8]] {
+            for (many, few, sparse) in bits {
+                for bits in [[(many, 1), (few, sparse)], [(few, sparse), (many, 1)]] {
+                    for turned in [[false, false], [false, true], [true, false], [true, true]] {
+                        let flex = contextlm_device::device("cpu").unwrap();
+                        let (found, expected) =
+                            (product(size, bits, turned, &device), product(size, bits, turned, &flex));
+                        let what = format!("{name}, {size:?}, {bits:?}, turned {turned:?}");
+                        let wrong = found.iter().zip(&expected).filter(|(found, expected)| found != expected).count();
+                        assert_eq!(wrong, 0, "{what}: of {}", expected.len());
+                        assert!(expected.iter().all(|sum| sum.abs() < (1 << 24) as f32), "{what}");
+                    }
+                }
             }
         }
     }

@@ -1,7 +1,7 @@
 use std::error::Error;
 use std::fmt::Write;
 
-use contextlm_core::{Backbone, ContextLm, Device, Int, Tensor};
+use contextlm_core::{Backbone, ContextLm, Device, Int, Tensor, linear};
 use contextlm_data::Tokenizer;
 use serde_json::json;
 
@@ -85,7 +85,7 @@ fn logprobs(model: &ContextLm, tokens: &[u32], device: &Device) -> Result<Vec<f6
     let mut logprobs = Vec::new();
     for (number, targets) in tokens[1..].chunks(ROWS).enumerate() {
         let states = states.clone().narrow(1, number * ROWS, targets.len()).squeeze_dim::<2>(0);
-        let logits = states.cast(head.dtype()).matmul(head.clone()).into_data().convert::<f32>();
+        let logits = linear(states.cast(head.dtype()), head.clone(), None).into_data().convert::<f32>();
         let logits: Vec<f32> = logits.try_into_vec()?;
         for (row, &target) in logits.chunks(logits.len() / targets.len()).zip(targets) {
             let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);

@@ -52,7 +52,7 @@ pub use contextlm_backbone::{
 pub use contextlm_backbone::{DecodingCache, KvCache};
 pub use contextlm_decoder::{DecoderInputs, Fusion, FusionKind, TokenDecoder, ZeroContexts};
 pub use contextlm_embedding::{ChunkGrid, ContextEmbedding, Pooling, position_rule};
-pub use contextlm_kernels::{IGNORE_INDEX, linear_int8};
+pub use contextlm_kernels::{IGNORE_INDEX, linear, linear_int8};
 pub use contextlm_nn::Documents;
 pub use contextlm_predictor::ContextPredictor;
 pub use counts::{FlopsPerToken, Parameters};

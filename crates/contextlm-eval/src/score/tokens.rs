@@ -1,5 +1,5 @@
 use burn::tensor::{DType, Int, Tensor, TensorData};
-use contextlm_core::{Backbone, ContextLm, linear_int8};
+use contextlm_core::{Backbone, ContextLm, linear, linear_int8};
 
 use crate::EvalError;
 
@@ -62,7 +62,7 @@ impl TokenScorer {
             let states = states.clone().narrow(0, number * rows, targets.len());
             let logits = match self.int8 {
                 true => linear_int8(states.cast(DType::F32), self.head.clone(), None),
-                false => states.cast(self.head.dtype()).matmul(self.head.clone()).cast(DType::F32),
+                false => linear(states.cast(self.head.dtype()), self.head.clone(), None).cast(DType::F32),
             }; // [n, V]
             scores.extend(of_logits(logits, targets)?);
         }

@@ -8,6 +8,8 @@
 //! begin at 16 bytes; shapes unlike those that were timed) and in f32, burn tunes. What a launch refuses at once goes to burn
 //! too; what the driver refuses later, as tiles that are too large, would not, and none of those chosen asks for that.
 
+mod single;
+
 use burn::backend::TensorMetadata;
 use burn::tensor::{DType, Shape};
 use burn_cubecl::cubecl::features::Tma;
@@ -52,6 +54,9 @@ pub(super) fn product(x: CubeTensor, y: CubeTensor) -> CubeTensor {
     if let Some(out) = chosen(&x, &y) {
         return out;
     }
+    if let Some(out) = single::product(&x, &y) {
+        return out;
+    }
     let dtype = x.dtype;
     match matmul(x, y, None, MatmulStrategy::default(), dtype) {
         Ok(out) => out,
@@ -66,7 +71,7 @@ fn chosen(x: &CubeTensor, y: &CubeTensor) -> Option<CubeTensor> {
     if !has_tma || !matches!(dtype, DType::BF16 | DType::F16) || y.dtype != dtype {
         return None;
     }
-    let (mut shape, of_y) = (x.shape(), y.shape());
+    let (shape, of_y) = (x.shape(), y.shape());
     let rank = shape.num_dims();
     let (m, k, n) = (shape[rank - 2], shape[rank - 1], of_y[rank - 1]);
     if m.min(n).min(k) < SMALL {
@@ -79,10 +84,16 @@ fn chosen(x: &CubeTensor, y: &CubeTensor) -> Option<CubeTensor> {
     {
         return Some(out);
     }
-    let strategy = strategy(of_x, of_y, k)?;
-    shape[rank - 1] = n;
-    let out = new_like(x, shape, dtype);
-    let elem = elem(dtype);
+    launch(strategy(of_x, of_y, k)?, x, y)
+}
+
+/// The product by one of cubek's kernels, if it takes the operands.
+fn launch(strategy: Levels, x: &CubeTensor, y: &CubeTensor) -> Option<CubeTensor> {
+    let (mut shape, of_y) = (x.shape(), y.shape());
+    let last = shape.num_dims() - 1;
+    shape[last] = of_y[last];
+    let out = new_like(x, shape, x.dtype);
+    let elem = elem(x.dtype);
     let mut elems = MatmulElems::from_globals(&MatmulGlobalElems { lhs: elem, rhs: elem, out: elem });
     let [of_x, of_y] = [x, y].map(|operand| InputBinding::new(operand.clone().binding(), elem));
     let to = out.clone().binding();
@@ -92,8 +103,14 @@ fn chosen(x: &CubeTensor, y: &CubeTensor) -> Option<CubeTensor> {
 /// [`gpu_factor`](super::GpuOps::gpu_factor).
 pub(super) fn factor(x: CubeTensor) -> CubeTensor {
     #[cfg(feature = "cuda-cpp")]
-    if wgmma::runs_on(&x.client) && matches!(x.dtype, DType::BF16 | DType::F16) && layout(&x).is_some() {
-        return x;
+    if wgmma::runs_on(&x.client) {
+        let as_it_lies = match x.dtype {
+            DType::BF16 | DType::F16 => layout(&x).is_some(),
+            dtype => dtype == DType::F32,
+        };
+        if as_it_lies {
+            return x;
+        }
     }
     into_contiguous(x)
 }

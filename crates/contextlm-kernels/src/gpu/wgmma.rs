@@ -7,6 +7,7 @@
 mod instruction;
 mod kernel;
 mod parts;
+mod thirds;
 
 use burn::backend::TensorMetadata;
 use burn::tensor::{DType, Shape};
@@ -17,6 +18,7 @@ use burn_cubecl::cubecl::zspace::{shape, strides};
 use burn_cubecl::tensor::CubeTensor;
 
 use self::kernel::{DEPTH, ROWS, Tiles, UNITS, parts_kernel, product_kernel};
+use self::thirds::{ROUNDS, Thirds};
 use super::rows::{elem, new_like};
 
 /// Cubes that a multiprocessor has at once: their tiles fill two fifths of its shared memory each.
@@ -27,6 +29,10 @@ const PROCESSORS: u32 = 132;
 
 /// Tiles along the inner dimension that a cube has at least, where several share it.
 const BLOCKS: usize = 8;
+
+/// Of the inner dimension, what a cube has at most in f32: the instruction cuts its sums off where f32 rounds them, by half a
+/// unit of the last place each time.
+const LONGEST: usize = 4096;
 
 /// The most matrices of a product: the second dimension of a grid.
 const MATRICES: usize = 65535;
@@ -40,50 +46,96 @@ pub(super) fn runs_on(client: &Client) -> bool {
 /// x y in bf16 or f16, for operands whose rows or columns begin at multiples of 16 bytes: columns of x where it is
 /// [K, M] in memory, rows of y where it is [K, N]. None for more dimensions than four, or too many matrices.
 pub(super) fn product(x: &CubeTensor, y: &CubeTensor, x_columns: bool, y_rows: bool) -> Option<CubeTensor> {
+    let out = output(x, y)?;
+    Some(multiply(Factor::of(x, x_columns), Factor::of(y, !y_rows), out, x.dtype))
+}
+
+/// x y in f32, as exact as products of f32 are, for operands of any strides. None as above.
+pub(super) fn product_of_f32(x: &CubeTensor, y: &CubeTensor) -> Option<CubeTensor> {
+    let out = output(x, y)?;
+    let [x, y] = [x, y].map(|factor| {
+        let Thirds { parts, columns } = Thirds::of(factor);
+        Factor { tensor: parts, columns, thirds: true }
+    });
+    Some(multiply(x, y, out, DType::F32))
+}
+
+/// The shape of x y, if a grid has as many matrices.
+fn output(x: &CubeTensor, y: &CubeTensor) -> Option<Shape> {
     let (mut dims, of_y) = (x.shape(), y.shape());
     let rank = dims.num_dims();
     let matrices: usize = (0..rank - 2).map(|at| dims[at]).product();
     let fit = of_y.num_dims() == rank && (0..rank - 2).all(|at| dims[at] == of_y[at]);
-    if rank > 4 || matrices > MATRICES || !fit {
-        return None;
+    dims[rank - 1] = of_y[rank - 1];
+    (rank <= 4 && matrices <= MATRICES && fit).then_some(dims)
+}
+
+/// What TMA reads.
+struct Factor {
+    tensor: CubeTensor,
+    /// Whether columns lie together in memory, and not rows.
+    columns: bool,
+    /// Whether the first of four dimensions has three parts of every number.
+    thirds: bool,
+}
+
+impl Factor {
+    fn of(tensor: &CubeTensor, columns: bool) -> Self {
+        Self { tensor: tensor.clone(), columns, thirds: false }
     }
-    let (m, k, n) = (dims[rank - 2], dims[rank - 1], of_y[rank - 1]);
+}
+
+/// x y, of shape `dims` and type `dtype`.
+fn multiply(x: Factor, y: Factor, dims: Shape, dtype: DType) -> CubeTensor {
+    let (rank, thirds) = (dims.num_dims(), x.thirds);
+    let (x_columns, y_rows) = (x.columns, !y.columns);
+    let (x, y) = (x.tensor, y.tensor);
+    let (m, n) = (dims[rank - 2], dims[rank - 1]);
+    let k = *x.meta.shape().iter().last().unwrap_or(&1);
+    let matrices: usize = (0..rank - 2).map(|at| dims[at]).product();
     let columns = if n <= 64 { 64 } else { 128 };
     let (high, wide) = (m.div_ceil(ROWS), n.div_ceil(columns));
-    let parts = if matrices == 1 { parts_of(x, high * wide, k.div_ceil(DEPTH)) } else { 1 };
-    let blocks = k.div_ceil(DEPTH).div_ceil(parts);
-    // The last of them has some tiles, too.
-    let parts = k.div_ceil(DEPTH).div_ceil(blocks);
-    dims[rank - 1] = n;
-    let out = match parts {
-        1 => new_like(x, dims.clone(), x.dtype),
-        _ => new_like(x, Shape::new([parts, m, n]), DType::F32),
+    let blocks = k.div_ceil(DEPTH);
+    let parts = match thirds {
+        true => parts_of(&x, high * wide * matrices, blocks * ROUNDS as usize).max(k.div_ceil(LONGEST)).min(blocks),
+        false if matrices == 1 => parts_of(&x, high * wide, blocks),
+        false => 1,
     };
-    let tiles = Tiles { columns, x_columns, y_rows, brain: x.dtype == DType::BF16, down: high < wide };
+    let blocks_of_part = blocks.div_ceil(parts);
+    // The last of them has some tiles, too.
+    let parts = blocks.div_ceil(blocks_of_part);
+    let out = match parts {
+        1 => new_like(&x, dims.clone(), dtype),
+        _ => new_like(&x, Shape::new([parts, matrices * m, n]), DType::F32),
+    };
+    let brain = x.dtype == DType::BF16;
+    let tiles = Tiles { columns, x_columns, y_rows, brain, down: high < wide, thirds };
     let (client, result, sums) = (out.client.clone(), out.clone(), columns / 2);
     let address = out.required_address_type();
     let count = CubeCount::Static((high * wide) as u32, matrices as u32, parts as u32);
-    let (units, inner) = (CubeDim::new_1d(UNITS), if rank > 2 { dims[rank - 3] } else { 1 });
-    let of_x = map(x, [rank - 1, rank - 2], x_columns, ROWS);
-    let of_y = map(y, [rank - 2, rank - 1], y_rows, columns);
+    let inner = if rank > 2 { dims[rank - 3] } else { 1 };
+    let (units, outer) = (CubeDim::new_1d(UNITS), matrices / inner.max(1));
+    let last = x.meta.num_dims() - 1;
+    let of_x = map(&x, [last, last - 1], x_columns, ROWS);
+    let of_y = map(&y, [last - 1, last], y_rows, columns);
     let (to, elem) = (out.into_tensor_arg(), elem(x.dtype));
-    let [m, n, blocks, inner] = [m, n, blocks, inner].map(|number| number as u32);
+    let [m, n, blocks, inner, outer] = [m, n, blocks_of_part, inner, outer].map(|number| number as u32);
     // TMA reads nothing outside of an operand, and what is written is below m and n. Both kernels wait for their tiles.
     #[allow(unsafe_code)]
     unsafe {
-        if parts > 1 {
+        if parts > 1 || dtype == DType::F32 {
             let pairs = if n.is_multiple_of(2) { 2 } else { 1 };
             parts_kernel::launch_unchecked(
-                &client, count, units, address, sums, pairs, of_x, of_y, to, m, n, blocks, inner, tiles, elem,
+                &client, count, units, address, sums, pairs, of_x, of_y, to, m, n, blocks, inner, outer, tiles, elem,
             );
-            return Some(parts::sum(result, dims, x.dtype));
+        } else {
+            let vector = [8, 2].into_iter().find(|size| n.is_multiple_of(*size)).unwrap_or(1) as usize;
+            product_kernel::launch_unchecked(
+                &client, count, units, address, sums, vector, of_x, of_y, to, m, n, blocks, inner, outer, tiles, elem,
+            );
         }
-        let vector = [8, 2].into_iter().find(|size| n.is_multiple_of(*size)).unwrap_or(1) as usize;
-        product_kernel::launch_unchecked(
-            &client, count, units, address, sums, vector, of_x, of_y, to, m, n, blocks, inner, tiles, elem,
-        );
     }
-    Some(result)
+    if parts > 1 { parts::sum(result, dims, dtype) } else { result }
 }
 
 /// Among how many cubes the inner dimension is shared, so that there are enough for all multiprocessors: the gradient of a

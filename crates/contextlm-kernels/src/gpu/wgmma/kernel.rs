@@ -5,6 +5,7 @@ use burn_cubecl::cubecl::prelude::barrier::Barrier;
 use burn_cubecl::cubecl::prelude::*;
 
 use super::instruction::{address, descriptor, multiply};
+use super::thirds::{PARTS, ROUNDS};
 
 /// Rows of the output that a cube has.
 pub(super) const ROWS: usize = 128;
@@ -38,6 +39,8 @@ pub(super) struct Tiles {
     pub(super) brain: bool,
     /// Whether cubes follow one another down the output, and not along its rows: what they read then stays in the cache.
     pub(super) down: bool,
+    /// Whether operands are the three parts of f32.
+    pub(super) thirds: bool,
 }
 
 /// Which part of the work a cube has.
@@ -45,6 +48,8 @@ pub(super) struct Tiles {
 struct Place {
     outer: u32,
     inner: u32,
+    /// How many outer matrices there are: those of the second part of f32 come behind them.
+    outers: u32,
     row: u32,
     column: u32,
     /// The first block of the inner dimension, and how many.
@@ -63,10 +68,11 @@ pub(super) fn product_kernel<E: Float, A: Size, W: Size>(
     n: u32,
     blocks: u32,
     inner: u32,
+    outers: u32,
     #[comptime] tiles: Tiles,
     #[define(E)] _dtype: ElemType,
 ) {
-    let place = place(m, n, blocks, inner, tiles);
+    let place = place(m, n, blocks, inner, outers, tiles);
     let mut x_tiles = Shared::<[Pair<E>]>::new_aligned_slice(comptime!(STAGES * ROWS * DEPTH / 2), 1024usize);
     let sums = sums::<E, A>(x, y, &mut x_tiles, &place, tiles);
     let from = CUBE_POS_Y as usize * m as usize * n as usize;
@@ -80,7 +86,7 @@ pub(super) fn product_kernel<E: Float, A: Size, W: Size>(
     }
 }
 
-/// The same where several cubes share the inner dimension: what each of them has, [parts, M, N].
+/// The same in f32. Where several cubes share the inner dimension it is what each of them has, [parts, outer, inner, M, N].
 #[cube(launch_unchecked, address_type = "dynamic")]
 pub(super) fn parts_kernel<E: Float, A: Size, W: Size>(
     x: &TensorMap<E, Tiled>,
@@ -90,18 +96,19 @@ pub(super) fn parts_kernel<E: Float, A: Size, W: Size>(
     n: u32,
     blocks: u32,
     inner: u32,
+    outers: u32,
     #[comptime] tiles: Tiles,
     #[define(E)] _dtype: ElemType,
 ) {
-    let place = place(m, n, blocks, inner, tiles);
+    let place = place(m, n, blocks, inner, outers, tiles);
     let mut x_tiles = Shared::<[Pair<E>]>::new_aligned_slice(comptime!(STAGES * ROWS * DEPTH / 2), 1024usize);
     let sums = sums::<E, A>(x, y, &mut x_tiles, &place, tiles);
-    let from = CUBE_POS_Z as usize * m as usize * n as usize;
+    let from = (CUBE_POS_Z * CUBE_COUNT_Y + CUBE_POS_Y) as usize * m as usize * n as usize;
     write_pairs::<f32, A, W>(&sums, out, from, m, n, &place, tiles);
 }
 
 #[cube]
-fn place(m: u32, n: u32, blocks: u32, inner: u32, #[comptime] tiles: Tiles) -> Place {
+fn place(m: u32, n: u32, blocks: u32, inner: u32, outers: u32, #[comptime] tiles: Tiles) -> Place {
     let (rows, columns) = comptime!((ROWS as u32, tiles.columns as u32));
     let (high, wide) = (m.div_ceil(rows), n.div_ceil(columns));
     let mut row = CUBE_POS_X / wide;
@@ -113,6 +120,7 @@ fn place(m: u32, n: u32, blocks: u32, inner: u32, #[comptime] tiles: Tiles) -> P
     Place {
         outer: CUBE_POS_Y / inner,
         inner: CUBE_POS_Y % inner,
+        outers,
         row: row * rows,
         column: column * columns,
         first: CUBE_POS_Z * blocks,
@@ -129,6 +137,7 @@ fn sums<E: Float, A: Size>(
     place: &Place,
     #[comptime] tiles: Tiles,
 ) -> Vector<f32, A> {
+    let blocks = place.blocks * comptime!(if tiles.thirds { ROUNDS } else { 1 });
     // In pairs.
     let (of_x, of_y) = comptime!((ROWS * DEPTH / 2, tiles.columns * DEPTH / 2));
     let mut y_tiles = Shared::<[Pair<E>]>::new_aligned_slice(comptime!(STAGES * of_y), 1024usize);
@@ -154,7 +163,7 @@ fn sums<E: Float, A: Size>(
     if UNIT_POS == 0 {
         #[unroll]
         for stage in 0..comptime!(STAGES - 1) {
-            if (stage as u32) < place.blocks {
+            if (stage as u32) < blocks {
                 let x_tile = &mut x_tiles[stage * of_x..(stage + 1) * of_x];
                 let y_tile = &mut y_tiles[stage * of_y..(stage + 1) * of_y];
                 load_block::<E>(&full[stage], x, y, x_tile, y_tile, place, stage as u32, tiles);
@@ -165,15 +174,15 @@ fn sums<E: Float, A: Size>(
         address::<Pair<E>>(&x_tiles[0..of_x]) + (UNIT_POS / UNITS_OF_GROUP) * comptime!((64 * DEPTH * 2) as u32);
     let y_begin = address::<Pair<E>>(&y_tiles[0..of_y]);
     let mut sums = Vector::<f32, A>::new(0.0f32);
-    for round in 0..place.blocks.div_ceil(comptime!(STAGES as u32)) {
+    for round in 0..blocks.div_ceil(comptime!(STAGES as u32)) {
         #[unroll]
         for stage in 0..STAGES {
             let block = round * comptime!(STAGES as u32) + stage as u32;
-            if block < place.blocks {
+            if block < blocks {
                 // The stage that was read before this one gets the block that comes after those on their way.
                 let next = comptime!((stage + STAGES - 1) % STAGES);
                 let ahead = block + comptime!(STAGES as u32 - 1);
-                if UNIT_POS == 0 && ahead < place.blocks {
+                if UNIT_POS == 0 && ahead < blocks {
                     let turn = round + comptime!(u32::from(stage > 0));
                     // The phase before: the first time round nobody has to have read.
                     empty[next].wait_parity((turn & 1) ^ 1);
@@ -207,9 +216,18 @@ fn load_block<E: Float>(
     #[comptime] tiles: Tiles,
 ) {
     barrier.arrive_and_expect_tx(1, comptime!(2 * ((ROWS + tiles.columns) * DEPTH) as u32));
-    let depth = (place.first + block) * DEPTH as u32;
-    load::<E>(barrier, x, x_tile, place, place.row, depth, ROWS, tiles.x_columns);
-    load::<E>(barrier, y, y_tile, place, place.column, depth, tiles.columns, tiles.y_rows);
+    let mut depth = place.first + block;
+    let (mut x_outer, mut y_outer) = (place.outer, place.outer);
+    if comptime!(tiles.thirds) {
+        // Once along the inner dimension for every pair of parts.
+        let (round, of_x, of_y) = (block / place.blocks, comptime!(PARTS.0), comptime!(PARTS.1));
+        depth = place.first + block % place.blocks;
+        x_outer += ((of_x >> (2 * round)) & 3) * place.outers;
+        y_outer += ((of_y >> (2 * round)) & 3) * place.outers;
+    }
+    let depth = depth * DEPTH as u32;
+    load::<E>(barrier, x, x_tile, x_outer, place.inner, place.row, depth, ROWS, tiles.x_columns);
+    load::<E>(barrier, y, y_tile, y_outer, place.inner, place.column, depth, tiles.columns, tiles.y_rows);
 }
 
 /// A tile of an operand: `lines` of the output's rows or columns from `line`, and DEPTH from `depth`. Lines that lie together
@@ -219,13 +237,14 @@ fn load<E: Float>(
     barrier: &Barrier,
     from: &TensorMap<E, Tiled>,
     to: &mut [Pair<E>],
-    place: &Place,
+    outer: u32,
+    inner: u32,
     line: u32,
     depth: u32,
     #[comptime] lines: usize,
     #[comptime] across: bool,
 ) {
-    let (outer, inner) = (place.outer as i32, place.inner as i32);
+    let (outer, inner) = (outer as i32, inner as i32);
     if across {
         #[unroll]
         for chunk in 0..comptime!(lines / 64) {
