@@ -4,9 +4,9 @@
     python3 tools/gpu/peer.py train --model gpt2 --dtype bf16 --rows 8 --compile
     python3 tools/gpu/peer.py generate --model pythia-410m --dtype bf16
 
-The model is written as one writes it in PyTorch: fused attention, bf16 by autocast with parameters in f32, f32 with TF32 on,
-fused AdamW, clipping by the global norm. Decoding is `transformers` with its cache, run directly, without the overhead of
-`generate`. The last line is one JSON object.
+The model is written as one writes it in PyTorch: fused attention, bf16 by autocast with parameters in f32, fused AdamW, clipping
+by the global norm. Decoding is `transformers` with its cache, run directly, without the overhead of `generate`. The last line is
+one JSON object.
 """
 
 import argparse
@@ -176,6 +176,7 @@ def main():
     parser.add_argument("work", choices=["train", "generate"])
     parser.add_argument("--model", choices=MODELS, default="gpt2")
     parser.add_argument("--dtype", choices=DTYPES, default="f32")
+    parser.add_argument("--float32-matmul-precision", choices=["highest", "high"], default="highest", help="high: TF32")
     parser.add_argument("--rows", type=int, default=8, help="sequences in a batch")
     parser.add_argument("--length", type=int, default=1024, help="tokens in a sequence")
     parser.add_argument("--prompt", type=int, default=512, help="tokens of the prompt")
@@ -184,7 +185,7 @@ def main():
     parser.add_argument("--warmup", type=int, default=3, help="those before")
     parser.add_argument("--compile", action="store_true", help="torch.compile the model")
     args = parser.parse_args()
-    torch.backends.cuda.matmul.allow_tf32 = True
+    torch.set_float32_matmul_precision(args.float32_matmul_precision)
     result = {"train": train, "generate": generate}[args.work](args)
     print(json.dumps({**result, "torch": torch.__version__, "device": torch.cuda.get_device_name()}))
 

@@ -9,7 +9,8 @@ the end has, for each model and number type, tokens a second, the share of the p
 device memory, and the ratio to PyTorch's eager mode: above 1 we are faster. Device memory is what nvidia-smi sees in use above
 what was in use before, looked at while the program runs: caches and the driver's own part are in it, on both sides.
 
-With --device libtorch-cuda:0 the programs need PyTorch's libraries on LD_LIBRARY_PATH. PyTorch takes TF32 for f32, so both do here.
+With --device libtorch-cuda:0 the programs need PyTorch's libraries on LD_LIBRARY_PATH. Products of f32 are as exact as f32 on all
+sides ("highest"); with --float32-matmul-precision high they go through TF32 in PyTorch and in libtorch-cuda, not on cuda.
 """
 
 import argparse
@@ -57,7 +58,7 @@ def run(command, args, text=None):
     begun = time.perf_counter()
     memory = CardMemory()
     memory.start()
-    env = {**os.environ, "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1"}
+    env = {**os.environ, "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": str(int(args.float32_matmul_precision == "high"))}
     try:
         done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=args.timeout, env=env)
     except subprocess.TimeoutExpired:
@@ -83,6 +84,7 @@ def flops_per_token(model, length):
 def training(args, model, dtype, rows):
     shape = ["--rows", str(rows), "--length", str(args.length), "--steps", str(args.steps), "--warmup", str(args.warmup)]
     torch = [sys.executable, str(PEER), "train", "--model", model, "--dtype", dtype, *shape]
+    torch += ["--float32-matmul-precision", args.float32_matmul_precision]
     ours = [str(args.programs / "train_step"), "--preset", model, "--dtype", dtype, *shape]
     ours += ["--device", args.device, "--json"]
     for side, command in [
@@ -98,19 +100,25 @@ def training(args, model, dtype, rows):
         if "seconds_per_step" in found:
             found["tokens_per_second"] = rows * args.length / statistics.median(found["seconds_per_step"])
             found["mfu"] = found["tokens_per_second"] * flops_per_token(model, args.length) / PEAK
-        yield {"work": "train", "model": model, "dtype": dtype, "rows": rows, "side": side, **found}
+        precision = args.float32_matmul_precision
+        yield {"work": "train", "model": model, "dtype": dtype, "precision": precision, "rows": rows, "side": side, **found}
 
 
 def generation(args, model, dtype):
     peer = [sys.executable, str(PEER), "generate", "--model", model, "--dtype", dtype, "--steps", "3"]
     peer += ["--prompt", str(args.prompt), "--new", str(args.new), "--warmup", "1"]
-    yield {"work": "generate", "model": model, "dtype": dtype, "side": "PyTorch eager", **run(peer, args)}
+    peer += ["--float32-matmul-precision", args.float32_matmul_precision]
+    work = {"work": "generate", "model": model, "dtype": dtype, "precision": args.float32_matmul_precision}
+    if not args.sides or any("PyTorch eager".startswith(name) for name in args.sides):
+        yield {**work, "side": "PyTorch eager", **run(peer, args)}
     ours = [str(args.programs / "generation_speed"), "--preset", model, "--dtype", dtype, "--device", args.device]
     for side, name in [("plain", "plain"), ("ContextLM w=2", "context")]:
+        if args.sides and not any(side.startswith(wanted) for wanted in args.sides):
+            continue
         # The first one compiles and tunes.
         found = run(ours, args, f"generate {name} {args.prompt} {args.new}\n" * 3)
         found.pop("tokens", None)
-        yield {"work": "generate", "model": model, "dtype": dtype, "side": side, **found}
+        yield {**work, "side": side, **found}
 
 
 def table(lines):
@@ -146,6 +154,7 @@ def main():
     parser.add_argument("--dtypes", nargs="+", choices=["f32", "bf16"], default=["bf16", "f32"])
     parser.add_argument("--only", choices=["train", "generate"])
     parser.add_argument("--sides", nargs="+", help="such as: PyTorch plain")
+    parser.add_argument("--float32-matmul-precision", choices=["highest", "high"], default="highest", help="as PyTorch's")
     parser.add_argument("--rows", type=int, default=8, help="sequences in a batch; half of it for pythia-410m")
     parser.add_argument("--length", type=int, default=1024)
     parser.add_argument("--prompt", type=int, default=512)
