@@ -10,6 +10,7 @@ mod adamw;
 mod along;
 mod embedding;
 mod loss;
+mod matrices;
 mod norm;
 mod ops;
 mod product;
@@ -21,6 +22,7 @@ mod shapes;
 mod softmax;
 mod squares;
 mod sums;
+mod vector;
 #[cfg(feature = "cuda-cpp")]
 mod wgmma;
 

@@ -1,18 +1,19 @@
-//! Matrix products in bf16 and f16 by kernels that are chosen here. burn tunes: it compiles and runs up to twenty candidates
-//! for every kind of product, two seconds each, and takes the first that comes near an estimate of the device's speed, which
-//! is seldom a good one.
+//! Matrix products by kernels that are chosen here. burn tunes: it compiles and runs up to twenty candidates for every kind of
+//! product, two seconds each, and takes the first that comes near an estimate of the device's speed, which is seldom a good
+//! one; and in f32 it rounds to TF32, which has 10 bits of mantissa instead of 23.
 //!
-//! On NVIDIA's Hopper and with the feature `cuda-cpp` that is a kernel of our own, `wgmma.rs`. Elsewhere, where there is TMA, it
-//! is, by layout, the best of those of `cubek` that were timed on an H100 on 2026-11-26; docs/src/cuda.md has them.
-//! Where they are not meant to run (no TMA, as on wgpu and on GPUs before NVIDIA's Hopper; a small product; rows that do not
-//! begin at 16 bytes; shapes unlike those that were timed) and in f32, burn tunes. What a launch refuses at once goes to burn
-//! too; what the driver refuses later, as tiles that are too large, would not, and none of those chosen asks for that.
-
-mod single;
+//! On NVIDIA's Hopper and with the feature `cuda-cpp` all products are by a kernel of our own, `wgmma.rs`, but those of a single
+//! row, `vector.rs`, which all of NVIDIA's GPUs take. Elsewhere among these, f32 is multiplied by units and not by matrix units. In
+//! bf16 and f16, where there is TMA, it is, by layout, the best of those of `cubek` that were timed on an H100 on 2026-11-26;
+//! docs/src/cuda.md has them. Where they are not meant to run (no TMA; a small product; rows that do not begin at 16 bytes; shapes
+//! unlike those that were timed), and on other GPUs, burn tunes. What a launch refuses at once goes to burn too; what the driver
+//! refuses later, as tiles that are too large, would not, and none of those chosen asks for that.
 
 use burn::backend::TensorMetadata;
 use burn::tensor::{DType, Shape};
+use burn_cubecl::cubecl::client::Client;
 use burn_cubecl::cubecl::features::Tma;
+use burn_cubecl::cubecl::ir::{ElemType, FloatKind};
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::kernel::matmul::{MatmulStrategy, matmul};
 use burn_cubecl::ops::reshape;
@@ -27,15 +28,14 @@ use cubek::matmul::multi_level::routines::batch::specialized::SpecializedStrateg
 use cubek::matmul::routine::BlueprintStrategy::Inferred;
 use cubek::std::InputBinding;
 
+use super::matrices::{Layout, layout};
 use super::rows::{elem, new_like};
+use super::vector;
 #[cfg(feature = "cuda-cpp")]
 use super::wgmma;
 
-/// Products with a dimension below it are left to burn.
+/// Products with a dimension below it are not left to cubek's kernels with TMA.
 const SMALL: usize = 32;
-
-/// What TMA, the unit that loads tiles into shared memory, wants addresses to be multiples of, in bytes.
-const ALIGNED: usize = 16;
 
 /// [`gpu_linear`](super::GpuOps::gpu_linear).
 pub(super) fn linear(x: CubeTensor, weight: CubeTensor) -> CubeTensor {
@@ -54,9 +54,6 @@ pub(super) fn product(x: CubeTensor, y: CubeTensor) -> CubeTensor {
     if let Some(out) = chosen(&x, &y) {
         return out;
     }
-    if let Some(out) = single::product(&x, &y) {
-        return out;
-    }
     let dtype = x.dtype;
     match matmul(x, y, None, MatmulStrategy::default(), dtype) {
         Ok(out) => out,
@@ -64,27 +61,34 @@ pub(super) fn product(x: CubeTensor, y: CubeTensor) -> CubeTensor {
     }
 }
 
-/// The product by the kernel for its layout, if that can run.
+/// The product by the kernel for it, if there is one.
 fn chosen(x: &CubeTensor, y: &CubeTensor) -> Option<CubeTensor> {
-    let dtype = x.dtype;
-    let has_tma = x.client.properties().features.tma.contains(Tma::Base);
-    if !has_tma || !matches!(dtype, DType::BF16 | DType::F16) || y.dtype != dtype {
+    let (of_x, of_y) = (x.shape(), y.shape());
+    let rank = of_x.num_dims();
+    let any = of_x.num_elements() > 0 && of_y.num_elements() > 0;
+    let floats = x.dtype == y.dtype && matches!(x.dtype, DType::F32 | DType::BF16 | DType::F16);
+    if !any || !floats || !is_cuda(&x.client) {
         return None;
     }
-    let (shape, of_y) = (x.shape(), y.shape());
-    let rank = shape.num_dims();
-    let (m, k, n) = (shape[rank - 2], shape[rank - 1], of_y[rank - 1]);
-    if m.min(n).min(k) < SMALL {
-        return None;
+    if of_x[rank - 2] == 1 {
+        return vector::product(x, y);
     }
-    let (of_x, of_y) = (layout(x)?, layout(y)?);
     #[cfg(feature = "cuda-cpp")]
     if wgmma::runs_on(&x.client)
-        && let Some(out) = wgmma::product(x, y, of_x == Layout::Columns, of_y == Layout::Rows)
+        && let Some(out) = wgmma::product(x, y)
     {
         return Some(out);
     }
-    launch(strategy(of_x, of_y, k)?, x, y)
+    let strategy = match x.dtype {
+        DType::F32 => Levels::SimpleUnit(Inferred(Default::default())),
+        _ => with_tma(x, y, of_x[rank - 2], of_y[rank - 1])?,
+    };
+    launch(strategy, x, y)
+}
+
+/// Whether these are NVIDIA's GPUs: no other has TF32.
+fn is_cuda(client: &Client) -> bool {
+    client.properties().supports_type(ElemType::Float(FloatKind::TF32))
 }
 
 /// The product by one of cubek's kernels, if it takes the operands.
@@ -103,52 +107,22 @@ fn launch(strategy: Levels, x: &CubeTensor, y: &CubeTensor) -> Option<CubeTensor
 /// [`gpu_factor`](super::GpuOps::gpu_factor).
 pub(super) fn factor(x: CubeTensor) -> CubeTensor {
     #[cfg(feature = "cuda-cpp")]
-    if wgmma::runs_on(&x.client) {
-        let as_it_lies = match x.dtype {
-            DType::BF16 | DType::F16 => layout(&x).is_some(),
-            dtype => dtype == DType::F32,
-        };
-        if as_it_lies {
-            return x;
-        }
+    if wgmma::runs_on(&x.client) && wgmma::reads(&x) {
+        return x;
     }
     into_contiguous(x)
 }
 
-/// Which of the last two dimensions lies together in memory.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Layout {
-    Rows,
-    Columns,
-}
-
-/// That of an operand; none for one whose rows, or columns, do not begin at multiples of 16 bytes.
-fn layout(operand: &CubeTensor) -> Option<Layout> {
-    if operand.meta.is_tiled() {
-        return None;
-    }
-    let (shape, strides) = (operand.meta.shape(), operand.meta.strides());
-    let step = ALIGNED / operand.dtype.size();
-    let rank = shape.num_dims();
-    let (layout, within) = match (strides[rank - 2], strides[rank - 1]) {
-        (1, _) => (Layout::Columns, rank - 2),
-        (_, 1) => (Layout::Rows, rank - 1),
-        _ => return None,
-    };
-    let others = (0..rank).filter(|at| *at != within && shape[*at] > 1);
-    // An operand that must be copied first is copied without gaps, hence its length too.
-    let steps = others.map(|at| strides[at]).chain([shape[within]]);
-    let begins = operand.handle.offset_start.unwrap_or(0) % ALIGNED as u64;
-    let aligned = begins == 0 && steps.into_iter().all(|step_of| step_of > 0 && step_of.is_multiple_of(step));
-    aligned.then_some(layout)
-}
-
 /// In TFLOP/s, for GPT-2 124M with 8 x 1024 tokens: x W 180 to 226, x W^T 210 to 212, x^T W 58 (a gradient of 768 x 768) to 203;
 /// attention of heads 64 wide: 84 to 122.
-fn strategy(x: Layout, y: Layout, k: usize) -> Option<Levels> {
+fn with_tma(x: &CubeTensor, y: &CubeTensor, m: usize, n: usize) -> Option<Levels> {
     /// Of k, a multiple of which the second kernel was measured with.
     const STAGE: usize = 64;
-    match (x, y) {
+    let k = *x.meta.shape().iter().last()?;
+    if !x.client.properties().features.tma.contains(Tma::Base) || m.min(n).min(k) < SMALL {
+        return None;
+    }
+    match (layout(x)?, layout(y)?) {
         (Layout::Rows, Layout::Columns) => {
             let args = SimpleArgs { multi_rows: true, tile_matmul: TileMatmulKind::Cmma };
             Some(Levels::SimpleTmaCmma(Inferred(args)))

@@ -4,6 +4,7 @@
 //! name for it either, so it is written as PTX ([`instruction`]), which CubeCL's C++ compiler takes and its LLVM does not:
 //! hence the feature `cuda-cpp`.
 
+mod factor;
 mod instruction;
 mod kernel;
 mod parts;
@@ -17,8 +18,10 @@ use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::cubecl::zspace::{shape, strides};
 use burn_cubecl::tensor::CubeTensor;
 
+use self::factor::Factor;
 use self::kernel::{DEPTH, ROWS, Tiles, UNITS, parts_kernel, product_kernel};
-use self::thirds::{ROUNDS, Thirds};
+use self::thirds::ROUNDS;
+use super::matrices::{Layout, layout};
 use super::rows::{elem, new_like};
 
 /// Cubes that a multiprocessor has at once: their tiles fill two fifths of its shared memory each.
@@ -43,52 +46,30 @@ pub(super) fn runs_on(client: &Client) -> bool {
     tma.contains(Tma::Base) && !tma.contains(Tma::Im2colWide)
 }
 
-/// x y in bf16 or f16, for operands whose rows or columns begin at multiples of 16 bytes: columns of x where it is
-/// [K, M] in memory, rows of y where it is [K, N]. None for more dimensions than four, or too many matrices.
-pub(super) fn product(x: &CubeTensor, y: &CubeTensor, x_columns: bool, y_rows: bool) -> Option<CubeTensor> {
-    let out = output(x, y)?;
-    Some(multiply(Factor::of(x, x_columns), Factor::of(y, !y_rows), out, x.dtype))
+/// Whether products read an operand best as it lies: in f32 each of them takes it apart anyhow.
+pub(super) fn reads(x: &CubeTensor) -> bool {
+    match x.dtype {
+        DType::BF16 | DType::F16 => layout(x).is_some(),
+        dtype => dtype == DType::F32,
+    }
 }
 
-/// x y in f32, as exact as products of f32 are, for operands of any strides. None as above.
-pub(super) fn product_of_f32(x: &CubeTensor, y: &CubeTensor) -> Option<CubeTensor> {
-    let out = output(x, y)?;
-    let [x, y] = [x, y].map(|factor| {
-        let Thirds { parts, columns } = Thirds::of(factor);
-        Factor { tensor: parts, columns, thirds: true }
-    });
-    Some(multiply(x, y, out, DType::F32))
-}
-
-/// The shape of x y, if a grid has as many matrices.
-fn output(x: &CubeTensor, y: &CubeTensor) -> Option<Shape> {
+/// x y in f32, bf16 or f16, in f32 as exact as its products are, for operands of any strides. None for more dimensions than four,
+/// or too many matrices.
+pub(super) fn product(x: &CubeTensor, y: &CubeTensor) -> Option<CubeTensor> {
     let (mut dims, of_y) = (x.shape(), y.shape());
     let rank = dims.num_dims();
     let matrices: usize = (0..rank - 2).map(|at| dims[at]).product();
     let fit = of_y.num_dims() == rank && (0..rank - 2).all(|at| dims[at] == of_y[at]);
     dims[rank - 1] = of_y[rank - 1];
-    (rank <= 4 && matrices <= MATRICES && fit).then_some(dims)
-}
-
-/// What TMA reads.
-struct Factor {
-    tensor: CubeTensor,
-    /// Whether columns lie together in memory, and not rows.
-    columns: bool,
-    /// Whether the first of four dimensions has three parts of every number.
-    thirds: bool,
-}
-
-impl Factor {
-    fn of(tensor: &CubeTensor, columns: bool) -> Self {
-        Self { tensor: tensor.clone(), columns, thirds: false }
-    }
+    let can = rank <= 4 && matrices <= MATRICES && fit;
+    can.then(|| multiply(Factor::of(x), Factor::of(y), dims, x.dtype))
 }
 
 /// x y, of shape `dims` and type `dtype`.
 fn multiply(x: Factor, y: Factor, dims: Shape, dtype: DType) -> CubeTensor {
     let (rank, thirds) = (dims.num_dims(), x.thirds);
-    let (x_columns, y_rows) = (x.columns, !y.columns);
+    let (x_columns, y_rows) = (x.layout == Layout::Columns, y.layout == Layout::Rows);
     let (x, y) = (x.tensor, y.tensor);
     let (m, n) = (dims[rank - 2], dims[rank - 1]);
     let k = *x.meta.shape().iter().last().unwrap_or(&1);
