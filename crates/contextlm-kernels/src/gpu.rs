@@ -8,8 +8,10 @@ use burn::tensor::{DType, IntDType};
 
 mod adamw;
 mod along;
+mod attention;
 mod embedding;
 mod loss;
+mod needed;
 mod norm;
 mod ops;
 mod product;

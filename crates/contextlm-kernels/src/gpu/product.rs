@@ -25,6 +25,7 @@ use cubek::matmul::multi_level::routines::batch::specialized::SpecializedStrateg
 use cubek::matmul::routine::BlueprintStrategy::Inferred;
 use cubek::std::InputBinding;
 
+use super::needed::Needed;
 use super::rows::{elem, new_like};
 #[cfg(feature = "cuda-cpp")]
 use super::wgmma;
@@ -33,7 +34,7 @@ use super::wgmma;
 const SMALL: usize = 32;
 
 /// What TMA, the unit that loads tiles into shared memory, wants addresses to be multiples of, in bytes.
-const ALIGNED: usize = 16;
+pub(super) const ALIGNED: usize = 16;
 
 /// [`gpu_linear`](super::GpuOps::gpu_linear).
 pub(super) fn linear(x: CubeTensor, weight: CubeTensor) -> CubeTensor {
@@ -59,28 +60,28 @@ pub(super) fn product(x: CubeTensor, y: CubeTensor) -> CubeTensor {
     }
 }
 
+/// What is needed of a product, and nothing else: none, for less than all, where that cannot be left out.
+pub(super) fn part(x: CubeTensor, y: CubeTensor, needed: Needed) -> Option<CubeTensor> {
+    match needed {
+        Needed::All => Some(product(x, y)),
+        #[cfg(feature = "cuda-cpp")]
+        needed => ours(&x, &y, needed),
+        #[cfg(not(feature = "cuda-cpp"))]
+        _ => None,
+    }
+}
+
 /// The product by the kernel for its layout, if that can run.
 fn chosen(x: &CubeTensor, y: &CubeTensor) -> Option<CubeTensor> {
-    let dtype = x.dtype;
-    let has_tma = x.client.properties().features.tma.contains(Tma::Base);
-    if !has_tma || !matches!(dtype, DType::BF16 | DType::F16) || y.dtype != dtype {
-        return None;
-    }
-    let (mut shape, of_y) = (x.shape(), y.shape());
-    let rank = shape.num_dims();
-    let (m, k, n) = (shape[rank - 2], shape[rank - 1], of_y[rank - 1]);
-    if m.min(n).min(k) < SMALL {
-        return None;
-    }
-    let (of_x, of_y) = (layout(x)?, layout(y)?);
+    let (of_x, of_y) = layouts(x, y)?;
     #[cfg(feature = "cuda-cpp")]
-    if wgmma::runs_on(&x.client)
-        && let Some(out) = wgmma::product(x, y, of_x == Layout::Columns, of_y == Layout::Rows)
-    {
+    if let Some(out) = ours(x, y, Needed::All) {
         return Some(out);
     }
-    let strategy = strategy(of_x, of_y, k)?;
-    shape[rank - 1] = n;
+    let (mut shape, dtype) = (x.shape(), x.dtype);
+    let rank = shape.num_dims();
+    let strategy = strategy(of_x, of_y, shape[rank - 1])?;
+    shape[rank - 1] = y.shape()[rank - 1];
     let out = new_like(x, shape, dtype);
     let elem = elem(dtype);
     let mut elems = MatmulElems::from_globals(&MatmulGlobalElems { lhs: elem, rhs: elem, out: elem });
@@ -89,7 +90,33 @@ fn chosen(x: &CubeTensor, y: &CubeTensor) -> Option<CubeTensor> {
     launch_ref(&strategy.into(), &out.client, of_x, of_y, to, &mut elems).ok().map(|()| out)
 }
 
-/// [`gpu_factor`](super::GpuOps::gpu_factor).
+/// What is needed of the product, by the kernel of our own, if that can run.
+#[cfg(feature = "cuda-cpp")]
+fn ours(x: &CubeTensor, y: &CubeTensor, needed: Needed) -> Option<CubeTensor> {
+    let (of_x, of_y) = layouts(x, y)?;
+    match wgmma::runs_on(&x.client) {
+        true => wgmma::product(x, y, of_x == Layout::Columns, of_y == Layout::Rows, needed),
+        false => None,
+    }
+}
+
+/// The layouts of both factors, if the product is one for a chosen kernel.
+fn layouts(x: &CubeTensor, y: &CubeTensor) -> Option<(Layout, Layout)> {
+    let dtype = x.dtype;
+    let has_tma = x.client.properties().features.tma.contains(Tma::Base);
+    if !has_tma || !matches!(dtype, DType::BF16 | DType::F16) || y.dtype != dtype {
+        return None;
+    }
+    let (shape, of_y) = (x.shape(), y.shape());
+    let rank = shape.num_dims();
+    let (m, k, n) = (shape[rank - 2], shape[rank - 1], of_y[rank - 1]);
+    if m.min(n).min(k) < SMALL {
+        return None;
+    }
+    Some((layout(x)?, layout(y)?))
+}
+
+/// x as several products read it best: where each of them would copy it, without gaps and in the order of its dimensions.
 pub(super) fn factor(x: CubeTensor) -> CubeTensor {
     #[cfg(feature = "cuda-cpp")]
     if wgmma::runs_on(&x.client) && matches!(x.dtype, DType::BF16 | DType::F16) && layout(&x).is_some() {

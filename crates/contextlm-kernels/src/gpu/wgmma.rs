@@ -16,7 +16,8 @@ use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::cubecl::zspace::{shape, strides};
 use burn_cubecl::tensor::CubeTensor;
 
-use self::kernel::{DEPTH, ROWS, Tiles, UNITS, parts_kernel, product_kernel};
+use self::kernel::{DEPTH, Tiles, UNITS, parts_kernel, product_kernel};
+use super::needed::{Needed, ROWS};
 use super::rows::{elem, new_like};
 
 /// Cubes that a multiprocessor has at once: their tiles fill two fifths of its shared memory each.
@@ -38,8 +39,15 @@ pub(super) fn runs_on(client: &Client) -> bool {
 }
 
 /// x y in bf16 or f16, for operands whose rows or columns begin at multiples of 16 bytes: columns of x where it is
-/// [K, M] in memory, rows of y where it is [K, N]. None for more dimensions than four, or too many matrices.
-pub(super) fn product(x: &CubeTensor, y: &CubeTensor, x_columns: bool, y_rows: bool) -> Option<CubeTensor> {
+/// [K, M] in memory, rows of y where it is [K, N]. None for more dimensions than four, or too many matrices. What is not
+/// `needed` of it is not written.
+pub(super) fn product(
+    x: &CubeTensor,
+    y: &CubeTensor,
+    x_columns: bool,
+    y_rows: bool,
+    needed: Needed,
+) -> Option<CubeTensor> {
     let (mut dims, of_y) = (x.shape(), y.shape());
     let rank = dims.num_dims();
     let matrices: usize = (0..rank - 2).map(|at| dims[at]).product();
@@ -50,7 +58,11 @@ pub(super) fn product(x: &CubeTensor, y: &CubeTensor, x_columns: bool, y_rows: b
     let (m, k, n) = (dims[rank - 2], dims[rank - 1], of_y[rank - 1]);
     let columns = if n <= 64 { 64 } else { 128 };
     let (high, wide) = (m.div_ceil(ROWS), n.div_ceil(columns));
-    let parts = if matrices == 1 { parts_of(x, high * wide, k.div_ceil(DEPTH)) } else { 1 };
+    // The parts are equally long: only of a whole inner dimension, and of a whole output, since it is made of them all.
+    let parts = match matrices == 1 && needed == Needed::All {
+        true => parts_of(x, high * wide, k.div_ceil(DEPTH)),
+        false => 1,
+    };
     let blocks = k.div_ceil(DEPTH).div_ceil(parts);
     // The last of them has some tiles, too.
     let parts = k.div_ceil(DEPTH).div_ceil(blocks);
@@ -59,7 +71,7 @@ pub(super) fn product(x: &CubeTensor, y: &CubeTensor, x_columns: bool, y_rows: b
         1 => new_like(x, dims.clone(), x.dtype),
         _ => new_like(x, Shape::new([parts, m, n]), DType::F32),
     };
-    let tiles = Tiles { columns, x_columns, y_rows, brain: x.dtype == DType::BF16, down: high < wide };
+    let tiles = Tiles { columns, x_columns, y_rows, brain: x.dtype == DType::BF16, down: high < wide, needed };
     let (client, result, sums) = (out.client.clone(), out.clone(), columns / 2);
     let address = out.required_address_type();
     let count = CubeCount::Static((high * wide) as u32, matrices as u32, parts as u32);

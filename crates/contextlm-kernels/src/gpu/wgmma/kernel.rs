@@ -5,9 +5,7 @@ use burn_cubecl::cubecl::prelude::barrier::Barrier;
 use burn_cubecl::cubecl::prelude::*;
 
 use super::instruction::{address, descriptor, multiply};
-
-/// Rows of the output that a cube has.
-pub(super) const ROWS: usize = 128;
+use crate::gpu::needed::{Needed, ROWS};
 
 /// Of the inner dimension, what a tile has: 128 bytes, which the swizzle of shared memory covers.
 pub(super) const DEPTH: usize = 64;
@@ -38,6 +36,7 @@ pub(super) struct Tiles {
     pub(super) brain: bool,
     /// Whether cubes follow one another down the output, and not along its rows: what they read then stays in the cache.
     pub(super) down: bool,
+    pub(super) needed: Needed,
 }
 
 /// Which part of the work a cube has.
@@ -67,6 +66,12 @@ pub(super) fn product_kernel<E: Float, A: Size, W: Size>(
     #[define(E)] _dtype: ElemType,
 ) {
     let place = place(m, n, blocks, inner, tiles);
+    if comptime!(tiles.needed == Needed::BelowDiagonal) {
+        // The first column is behind the last row.
+        if place.column >= place.row + comptime!(ROWS as u32) {
+            terminate!();
+        }
+    }
     let mut x_tiles = Shared::<[Pair<E>]>::new_aligned_slice(comptime!(STAGES * ROWS * DEPTH / 2), 1024usize);
     let sums = sums::<E, A>(x, y, &mut x_tiles, &place, tiles);
     let from = CUBE_POS_Y as usize * m as usize * n as usize;
@@ -110,14 +115,34 @@ fn place(m: u32, n: u32, blocks: u32, inner: u32, #[comptime] tiles: Tiles) -> P
         row = CUBE_POS_X % high;
         column = CUBE_POS_X / high;
     }
+    let (first, end) = blocks_of_row(row, blocks, tiles);
     Place {
         outer: CUBE_POS_Y / inner,
         inner: CUBE_POS_Y % inner,
         row: row * rows,
         column: column * columns,
-        first: CUBE_POS_Z * blocks,
-        blocks,
+        first,
+        blocks: end - first,
     }
+}
+
+/// The blocks of the inner dimension that a row of tiles needs, of `blocks` that there are for it: the first, and the one
+/// behind the last. Tiles have a whole number of blocks of rows.
+#[cube]
+fn blocks_of_row(row: u32, blocks: u32, #[comptime] tiles: Tiles) -> (u32, u32) {
+    let of_rows = comptime!((ROWS / DEPTH) as u32);
+    let mut first = CUBE_POS_Z * blocks;
+    let mut end = first + blocks;
+    if comptime!(tiles.needed == Needed::UpToRow) {
+        let behind = (row + 1) * of_rows;
+        if behind < end {
+            end = behind;
+        }
+    }
+    if comptime!(tiles.needed == Needed::FromRow) {
+        first = row * of_rows;
+    }
+    (first, end)
 }
 
 /// The sums that a unit has of its cube's tile.
