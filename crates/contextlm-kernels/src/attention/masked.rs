@@ -28,6 +28,7 @@ pub(super) fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, ranges: &KeyRa
 
 /// How products of queries and keys become scores, beside the bias.
 #[derive(Debug, Clone, Copy)]
+#[allow(dead_code)] // without a GPU
 pub(crate) struct Scoring {
     /// What they are multiplied by.
     pub(crate) scale: f64,
