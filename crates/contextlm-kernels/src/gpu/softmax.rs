@@ -250,3 +250,8 @@ pub(super) fn backward(
 fn rows_of_bias(bias_rows: usize, queries: usize, heads: usize, rows: usize) -> usize {
     if bias_rows == queries { rows.max(1) } else { heads * queries }
 }
+
+// On wgpu: of the GPUs' backends, the one that runs without a GPU.
+#[cfg(all(test, feature = "wgpu"))]
+#[allow(clippy::unwrap_used)]
+mod tests;
