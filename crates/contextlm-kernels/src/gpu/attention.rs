@@ -19,7 +19,7 @@ use crate::attention::masked::Scoring;
 
 /// [`gpu_attention`](super::GpuOps::gpu_attention).
 pub(super) fn forward(factors: [CubeTensor; 3], bias: CubeTensor, scoring: Scoring) -> (CubeTensor, CubeTensor) {
-    all_or_less(left_out(scoring, &factors[0]), |causal| {
+    in_part_or_whole(left_out(scoring, &factors[0]), |causal| {
         attend(factors.clone(), bias.clone(), scoring.scale as f32, causal)
     })
 }
@@ -38,7 +38,7 @@ pub(super) fn backward(
     let [q, k, upstream] = [q, k, upstream].map(factor);
     let left_out = left_out(scoring, &q);
     let factors = [q, k, v, upstream];
-    all_or_less(left_out, |causal| {
+    in_part_or_whole(left_out, |causal| {
         gradients(factors.clone(), bias.clone(), [sums.clone(), along.clone()], scoring.scale as f32, causal)
     })
 }
@@ -50,8 +50,8 @@ fn left_out(scoring: Scoring, q: &CubeTensor) -> bool {
     scoring.causal && length.is_multiple_of(ALIGNED / q.dtype.size())
 }
 
-/// What `attention` gives without the masked scores, if they are to be left out and can be in all its products; else with them.
-fn all_or_less<T>(causal: bool, attention: impl Fn(bool) -> Option<T>) -> T {
+/// What `attention` gives without the masked scores, if they are to be left out and can be in all its products; else with all.
+fn in_part_or_whole<T>(causal: bool, attention: impl Fn(bool) -> Option<T>) -> T {
     match causal.then(|| attention(true)).flatten().or_else(|| attention(false)) {
         Some(results) => results,
         None => unreachable!("whole products are always made"),

@@ -58,8 +58,8 @@ pub(super) fn product(
     let (m, k, n) = (dims[rank - 2], dims[rank - 1], of_y[rank - 1]);
     let columns = if n <= 64 { 64 } else { 128 };
     let (high, wide) = (m.div_ceil(ROWS), n.div_ceil(columns));
-    // The parts are equally long: only of a whole inner dimension, and of a whole output, since it is made of them all.
-    let parts = match matrices == 1 && needed == Needed::All {
+    // Scores have a short inner dimension; and what is left out of them must not be added up.
+    let parts = match matrices == 1 && needed != Needed::BelowDiagonal {
         true => parts_of(x, high * wide, k.div_ceil(DEPTH)),
         false => 1,
     };

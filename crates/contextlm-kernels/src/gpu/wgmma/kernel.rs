@@ -66,11 +66,9 @@ pub(super) fn product_kernel<E: Float, A: Size, W: Size>(
     #[define(E)] _dtype: ElemType,
 ) {
     let place = place(m, n, blocks, inner, tiles);
-    if comptime!(tiles.needed == Needed::BelowDiagonal) {
-        // The first column is behind the last row.
-        if place.column >= place.row + comptime!(ROWS as u32) {
-            terminate!();
-        }
+    // The first column is behind the last row.
+    if comptime!(tiles.needed == Needed::BelowDiagonal) && place.column >= place.row + comptime!(ROWS as u32) {
+        terminate!();
     }
     let mut x_tiles = Shared::<[Pair<E>]>::new_aligned_slice(comptime!(STAGES * ROWS * DEPTH / 2), 1024usize);
     let sums = sums::<E, A>(x, y, &mut x_tiles, &place, tiles);
@@ -115,34 +113,39 @@ fn place(m: u32, n: u32, blocks: u32, inner: u32, #[comptime] tiles: Tiles) -> P
         row = CUBE_POS_X % high;
         column = CUBE_POS_X / high;
     }
-    let (first, end) = blocks_of_row(row, blocks, tiles);
+    let (first, blocks) = blocks_of_row(row, blocks, tiles);
     Place {
         outer: CUBE_POS_Y / inner,
         inner: CUBE_POS_Y % inner,
         row: row * rows,
         column: column * columns,
         first,
-        blocks: end - first,
+        blocks,
     }
 }
 
-/// The blocks of the inner dimension that a row of tiles needs, of `blocks` that there are for it: the first, and the one
-/// behind the last. Tiles have a whole number of blocks of rows.
+/// What a row of tiles needs of the so many blocks of the inner dimension that a cube has: the first, and how many, which is
+/// none for some of the cubes that share it. The rows of a tile are a whole number of blocks.
 #[cube]
 fn blocks_of_row(row: u32, blocks: u32, #[comptime] tiles: Tiles) -> (u32, u32) {
     let of_rows = comptime!((ROWS / DEPTH) as u32);
     let mut first = CUBE_POS_Z * blocks;
-    let mut end = first + blocks;
-    if comptime!(tiles.needed == Needed::UpToRow) {
-        let behind = (row + 1) * of_rows;
-        if behind < end {
+    let mut count = blocks;
+    if comptime!(matches!(tiles.needed, Needed::UpToRow | Needed::FromRow)) {
+        let mut end = first + blocks;
+        let (begin, behind) = (row * of_rows, (row + 1) * of_rows);
+        if comptime!(tiles.needed == Needed::UpToRow) && behind < end {
             end = behind;
         }
+        if comptime!(tiles.needed == Needed::FromRow) && begin > first {
+            first = begin;
+        }
+        count = 0u32;
+        if first < end {
+            count = end - first;
+        }
     }
-    if comptime!(tiles.needed == Needed::FromRow) {
-        first = row * of_rows;
-    }
-    (first, end)
+    (first, count)
 }
 
 /// The sums that a unit has of its cube's tile.
