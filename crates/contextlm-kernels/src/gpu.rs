@@ -8,9 +8,11 @@ use burn::tensor::{DType, IntDType};
 
 mod adamw;
 mod along;
+mod attention;
 mod embedding;
 mod loss;
 mod matrices;
+mod needed;
 mod norm;
 mod ops;
 mod product;

@@ -21,9 +21,25 @@ use crate::cast::cast;
 
 /// [`attention`](super::attention()) on any backend.
 pub(super) fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, ranges: &KeyRanges, scale: f64) -> Tensor<3> {
-    let bias = ranges.bias(&q.device());
+    let (bias, scoring) = (ranges.bias(&q.device()), Scoring::of(ranges, scale));
     let [q, k, v, bias] = [q, k, v, bias].map(Tensor::into_dispatch);
-    Tensor::from_dispatch(Dispatch::masked_attention(q, k, v, bias, scale))
+    Tensor::from_dispatch(Dispatch::masked_attention(q, k, v, bias, scoring))
+}
+
+/// How products of queries and keys become scores, beside the bias.
+#[derive(Debug, Clone, Copy)]
+#[allow(dead_code)] // without a GPU
+pub(crate) struct Scoring {
+    /// What they are multiplied by.
+    pub(crate) scale: f64,
+    /// Whether there are as many queries as keys and the bias masks all keys behind a query's own, and no others.
+    pub(crate) causal: bool,
+}
+
+impl Scoring {
+    fn of(ranges: &KeyRanges, scale: f64) -> Self {
+        Self { scale, causal: ranges.all_before() }
+    }
 }
 
 /// The operation, its forward for the tape, and its backward.
@@ -42,9 +58,9 @@ pub(crate) trait MaskedAttentionOps: Backend {
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        scale: f64,
+        scoring: Scoring,
     ) -> FloatTensor<Self> {
-        forward::<Self>(q, k, v, bias, scale).0
+        forward::<Self>(q, k, v, bias, scoring).0
     }
 
     /// Output and sums.
@@ -53,9 +69,9 @@ pub(crate) trait MaskedAttentionOps: Backend {
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        scale: f64,
+        scoring: Scoring,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        forward::<Self>(q, k, v, bias, scale)
+        forward::<Self>(q, k, v, bias, scoring)
     }
 
     /// Gradients of q, k and v.
@@ -68,9 +84,9 @@ pub(crate) trait MaskedAttentionOps: Backend {
         out: FloatTensor<Self>,
         sums: FloatTensor<Self>,
         upstream: FloatTensor<Self>,
-        scale: f64,
+        scoring: Scoring,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        backward::<Self>([q, k, v], bias, [out, sums, upstream], scale)
+        backward::<Self>([q, k, v], bias, [out, sums, upstream], scoring)
     }
 
     /// Attention of the parts of qkv [B, T, 3*H*Dh]; cos and sin as in [`rotary`](crate::rotary()) where the split says that
@@ -81,9 +97,9 @@ pub(crate) trait MaskedAttentionOps: Backend {
         sin: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         split: Split,
-        scale: f64,
+        scoring: Scoring,
     ) -> FloatTensor<Self> {
-        Self::masked_projection_with_sums(qkv, cos, sin, bias, split, scale).0
+        Self::masked_projection_with_sums(qkv, cos, sin, bias, split, scoring).0
     }
 
     /// Output and sums.
@@ -93,10 +109,10 @@ pub(crate) trait MaskedAttentionOps: Backend {
         sin: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         split: Split,
-        scale: f64,
+        scoring: Scoring,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let [q, k, v] = projection::parts::<Self>(qkv, [cos, sin], split);
-        Self::masked_attention_with_sums(q, k, v, bias, scale)
+        Self::masked_attention_with_sums(q, k, v, bias, scoring)
     }
 
     /// The gradient of qkv.
@@ -110,9 +126,9 @@ pub(crate) trait MaskedAttentionOps: Backend {
         sums: FloatTensor<Self>,
         upstream: FloatTensor<Self>,
         split: Split,
-        scale: f64,
+        scoring: Scoring,
     ) -> FloatTensor<Self> {
-        projection::backward::<Self>(qkv, [cos, sin], bias, [out, sums, upstream], split, scale)
+        projection::backward::<Self>(qkv, [cos, sin], bias, [out, sums, upstream], split, scoring)
     }
 }
 
@@ -126,12 +142,12 @@ fn forward<B: Backend>(
     k: FloatTensor<B>,
     v: FloatTensor<B>,
     bias: FloatTensor<B>,
-    scale: f64,
+    scoring: Scoring,
 ) -> (FloatTensor<B>, FloatTensor<B>) {
     let [rows, length, heads, width] = q.shape().dims();
     let low = FloatDType::from(q.dtype());
     let v = by_heads::<B>(v, heads);
-    let scores = scores::<B>(by_heads::<B>(q, heads), by_heads::<B>(k, heads), bias, scale);
+    let scores = scores::<B>(by_heads::<B>(q, heads), by_heads::<B>(k, heads), bias, scoring.scale);
     let max = B::float_max_dim(scores.clone(), 3); // [B, H, T, 1]
     let exps = B::float_exp(B::float_sub(scores, max.clone()));
     let sum = B::float_sum_dim(exps.clone(), 3);
@@ -147,7 +163,7 @@ fn backward<B: Backend>(
     [q, k, v]: [FloatTensor<B>; 3],
     bias: FloatTensor<B>,
     [out, sums, upstream]: [FloatTensor<B>; 3],
-    scale: f64,
+    scoring: Scoring,
 ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
     let ([rows, length, heads, width], [_, _, kv_heads, _]) = (q.shape().dims(), k.shape().dims());
     let low = FloatDType::from(q.dtype());
@@ -156,13 +172,13 @@ fn backward<B: Backend>(
         |x: FloatTensor<B>| by_heads::<B>(B::float_reshape(x, Shape::new([rows, length, heads, width])), heads);
     let (out, upstream) = (of_heads(out), of_heads(upstream));
 
-    let scores = scores::<B>(q.clone(), k.clone(), bias, scale);
+    let scores = scores::<B>(q.clone(), k.clone(), bias, scoring.scale);
     let p = B::float_exp(B::float_sub(scores, sums)); // [B, H, T, S], f32
     let both = B::float_mul(cast::<B>(upstream.clone(), FloatDType::F32), cast::<B>(out, FloatDType::F32));
     let along = B::float_sum_dim(both, 3); // [B, H, T, 1]
     let for_p = B::float_matmul(upstream.clone(), B::float_swap_dims(v, 2, 3)); // [B, H, T, S]
     let for_scores = B::float_mul(p.clone(), B::float_sub(cast::<B>(for_p, FloatDType::F32), along));
-    let for_scores = cast::<B>(B::float_mul_scalar(for_scores, scale.into()), low);
+    let for_scores = cast::<B>(B::float_mul_scalar(for_scores, scoring.scale.into()), low);
     let for_v = B::float_matmul(B::float_swap_dims(cast::<B>(p, low), 2, 3), upstream); // [B, H, S, Dh]
     let for_k = B::float_matmul(B::float_swap_dims(for_scores.clone(), 2, 3), q);
     let for_q = B::float_matmul(for_scores, k);

@@ -47,7 +47,7 @@ fn along_kernel<E: Float, F: Float, N: Size>(
     along[(row * heads + head) * length + entry] = sum;
 }
 
-/// [`gpu_along`](super::GpuOps::gpu_along).
+/// The sum of upstream times out over the dimensions of every head, both [B, T, H*Dh]: [B, H, T, 1], f32.
 pub(super) fn along(upstream: CubeTensor, out: CubeTensor, heads: usize) -> CubeTensor {
     let [rows, length, columns] = out.shape().dims();
     let width = columns / heads;

@@ -5,13 +5,12 @@ use burn::backend::{Backend, backend_extension};
 use burn_cubecl::CubeBackend;
 
 #[cfg(feature = "fusion")]
-use super::shapes::{
-    numbers_of_heads, numbers_of_rows, of_entries, of_heads, of_parts, of_projection, of_runs, with_last,
-};
+use super::shapes::{numbers_of_rows, of_attention, of_entries, of_heads, of_parts, of_projection, of_runs, with_last};
 use super::squares::Place;
-use super::{adamw, along, embedding, loss, norm, product, projection, rotary, softmax, squares, sums};
+use super::{adamw, attention, embedding, loss, norm, product, projection, rotary, squares, sums};
 use crate::QkvOrder;
 use crate::adamw::Factors;
+use crate::attention::masked::Scoring;
 
 #[backend_extension(Cube, Fusion: cfg(feature = "fusion"))]
 pub(crate) trait GpuOps: Backend {
@@ -19,38 +18,34 @@ pub(crate) trait GpuOps: Backend {
     #[fusion(dtype = x, shape = with_last(x, y))]
     fn gpu_product(x: FloatTensor<Self>, y: FloatTensor<Self>) -> FloatTensor<Self>;
 
-    /// x as several products read it best: where each of them would copy it, without gaps and in the order of its dimensions.
-    #[fusion(dtype = x, shape = x)]
-    fn gpu_factor(x: FloatTensor<Self>) -> FloatTensor<Self>;
-
     /// x W for [..., K] and [K, N].
     #[fusion(dtype = x, shape = with_last(x, weight))]
     fn gpu_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
 
-    /// softmax(scores scale + bias) over the last dimension of scores [B, H, T, S], and the logarithm of every softmax's sum,
-    /// [B, H, T, 1], f32; bias [B or 1, 1, T, S], f32.
-    #[fusion(meta = |scores, _, _| (scores.clone(), numbers_of_rows(scores)))]
-    fn gpu_softmax(
-        scores: FloatTensor<Self>,
+    /// Attention of heads, q [B, H, T, Dh], k and v [B, H, S, Dh]: the output, [B, H, T, Dh], and the logarithm of every
+    /// softmax's sum, [B, H, T, 1], f32; bias [B or 1, 1, T, S], f32.
+    #[fusion(meta = |q, _, _, _, _| (q.clone(), numbers_of_rows(q)))]
+    fn gpu_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        scale: f64,
+        scoring: Scoring,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
-    /// The same probabilities p, made from `sums`, and the gradient of the products that `scores` are:
-    /// p (for_p - along) scale, with `along` [B, H, T, 1], f32.
-    #[fusion(meta = |scores, _, _, _, _, _| (scores.clone(), scores.clone()))]
-    fn gpu_softmax_backward(
-        scores: FloatTensor<Self>,
+    /// Gradients of q, k and v, for out and upstream [B, T, H*Dh].
+    #[fusion(meta = |q, k, _, _, _, _, _, _| of_attention(q, k))]
+    #[allow(clippy::too_many_arguments, clippy::type_complexity)]
+    fn gpu_attention_backward(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        out: FloatTensor<Self>,
         sums: FloatTensor<Self>,
-        along: FloatTensor<Self>,
-        for_p: FloatTensor<Self>,
-        scale: f64,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>);
-
-    /// The sum of upstream times out over the dimensions of every head, both [B, T, H*Dh]: `along`, [B, H, T, 1], f32.
-    #[fusion(meta = |_, out, heads| numbers_of_heads(out, *heads))]
-    fn gpu_along(upstream: FloatTensor<Self>, out: FloatTensor<Self>, heads: usize) -> FloatTensor<Self>;
+        upstream: FloatTensor<Self>,
+        scoring: Scoring,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
     /// Of logits [N, V] whose first `vocabulary` columns count: negative log-likelihoods and squares of the log-normalisers,
     /// [N, 1] each, f32, 0 where the target [N, 1] is ignored.
@@ -234,10 +229,6 @@ impl GpuOps for CubeBackend {
         norm::backward(x, weight, upstream, eps as f32, centred)
     }
 
-    fn gpu_factor(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        product::factor(x)
-    }
-
     fn gpu_product(x: FloatTensor<Self>, y: FloatTensor<Self>) -> FloatTensor<Self> {
         product::product(x, y)
     }
@@ -246,27 +237,27 @@ impl GpuOps for CubeBackend {
         product::linear(x, weight)
     }
 
-    fn gpu_softmax(
-        scores: FloatTensor<Self>,
+    fn gpu_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        scale: f64,
+        scoring: Scoring,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        softmax::forward(scores, bias, scale as f32)
+        attention::forward([q, k, v], bias, scoring)
     }
 
-    fn gpu_softmax_backward(
-        scores: FloatTensor<Self>,
+    fn gpu_attention_backward(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        out: FloatTensor<Self>,
         sums: FloatTensor<Self>,
-        along: FloatTensor<Self>,
-        for_p: FloatTensor<Self>,
-        scale: f64,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        softmax::backward(scores, bias, sums, along, for_p, scale as f32)
-    }
-
-    fn gpu_along(upstream: FloatTensor<Self>, out: FloatTensor<Self>, heads: usize) -> FloatTensor<Self> {
-        along::along(upstream, out, heads)
+        upstream: FloatTensor<Self>,
+        scoring: Scoring,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        attention::backward([q, k, v], bias, [out, sums, upstream], scoring)
     }
 
     fn gpu_losses(

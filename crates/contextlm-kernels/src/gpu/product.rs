@@ -11,7 +11,6 @@
 
 use burn::backend::TensorMetadata;
 use burn::tensor::{DType, Shape};
-use burn_cubecl::cubecl::client::Client;
 use burn_cubecl::cubecl::features::Tma;
 use burn_cubecl::cubecl::ir::{ElemType, FloatKind};
 use burn_cubecl::kernel::into_contiguous;
@@ -29,6 +28,7 @@ use cubek::matmul::routine::BlueprintStrategy::Inferred;
 use cubek::std::InputBinding;
 
 use super::matrices::{Layout, layout};
+use super::needed::Needed;
 use super::rows::{elem, new_like};
 use super::vector;
 #[cfg(feature = "cuda-cpp")]
@@ -61,22 +61,28 @@ pub(super) fn product(x: CubeTensor, y: CubeTensor) -> CubeTensor {
     }
 }
 
+/// What is needed of a product, and nothing else: none, for less than all, where that cannot be left out.
+pub(super) fn part(x: CubeTensor, y: CubeTensor, needed: Needed) -> Option<CubeTensor> {
+    match needed {
+        Needed::All => Some(product(x, y)),
+        #[cfg(feature = "cuda-cpp")]
+        needed if is_for_cuda(&x, &y) => ours(&x, &y, needed),
+        _ => None,
+    }
+}
+
 /// The product by the kernel for it, if there is one.
 fn chosen(x: &CubeTensor, y: &CubeTensor) -> Option<CubeTensor> {
-    let (of_x, of_y) = (x.shape(), y.shape());
-    let rank = of_x.num_dims();
-    let any = of_x.num_elements() > 0 && of_y.num_elements() > 0;
-    let floats = x.dtype == y.dtype && matches!(x.dtype, DType::F32 | DType::BF16 | DType::F16);
-    if !any || !floats || !is_cuda(&x.client) {
+    if !is_for_cuda(x, y) {
         return None;
     }
+    let (of_x, of_y) = (x.shape(), y.shape());
+    let rank = of_x.num_dims();
     if of_x[rank - 2] == 1 {
         return vector::product(x, y);
     }
     #[cfg(feature = "cuda-cpp")]
-    if wgmma::runs_on(&x.client)
-        && let Some(out) = wgmma::product(x, y)
-    {
+    if let Some(out) = ours(x, y, Needed::All) {
         return Some(out);
     }
     let strategy = match x.dtype {
@@ -86,9 +92,17 @@ fn chosen(x: &CubeTensor, y: &CubeTensor) -> Option<CubeTensor> {
     launch(strategy, x, y)
 }
 
-/// Whether these are NVIDIA's GPUs: no other has TF32.
-fn is_cuda(client: &Client) -> bool {
-    client.properties().supports_type(ElemType::Float(FloatKind::TF32))
+/// What is needed of the product, by the kernel of our own, if that can run.
+#[cfg(feature = "cuda-cpp")]
+fn ours(x: &CubeTensor, y: &CubeTensor, needed: Needed) -> Option<CubeTensor> {
+    if wgmma::runs_on(&x.client) { wgmma::product(x, y, needed) } else { None }
+}
+
+/// Whether there are numbers to multiply, of one type that kernels for NVIDIA's GPUs read, on such a GPU: no other has TF32.
+fn is_for_cuda(x: &CubeTensor, y: &CubeTensor) -> bool {
+    let any = x.shape().num_elements() > 0 && y.shape().num_elements() > 0;
+    let floats = x.dtype == y.dtype && matches!(x.dtype, DType::F32 | DType::BF16 | DType::F16);
+    any && floats && x.client.properties().supports_type(ElemType::Float(FloatKind::TF32))
 }
 
 /// The product by one of cubek's kernels, if it takes the operands.
@@ -104,7 +118,7 @@ fn launch(strategy: Levels, x: &CubeTensor, y: &CubeTensor) -> Option<CubeTensor
     launch_ref(&strategy.into(), &out.client, of_x, of_y, to, &mut elems).ok().map(|()| out)
 }
 
-/// [`gpu_factor`](super::GpuOps::gpu_factor).
+/// x as several products read it best: where each of them would copy it, without gaps and in the order of its dimensions.
 pub(super) fn factor(x: CubeTensor) -> CubeTensor {
     #[cfg(feature = "cuda-cpp")]
     if wgmma::runs_on(&x.client) && wgmma::reads(&x) {

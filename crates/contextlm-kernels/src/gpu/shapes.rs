@@ -21,10 +21,10 @@ pub(super) fn numbers_of_rows(rows: &TensorSpec) -> TensorSpec {
     TensorSpec::new(shape, DType::F32)
 }
 
-/// One number of f32 for every head of every entry [B, T, H*Dh]: [B, H, T, 1].
-pub(super) fn numbers_of_heads(x: &TensorSpec, heads: usize) -> TensorSpec {
-    let [rows, length, _] = x.shape.dims();
-    TensorSpec::new(Shape::new([rows, heads, length, 1]), DType::F32)
+/// The gradients of queries, keys and values: all of the type of the products of queries.
+pub(super) fn of_attention(q: &TensorSpec, k: &TensorSpec) -> (TensorSpec, TensorSpec, TensorSpec) {
+    let of_keys = || TensorSpec::new(k.shape.clone(), q.dtype);
+    (q.clone(), of_keys(), of_keys())
 }
 
 /// The sums of runs of rows, as many as the backward pass of norms has.

@@ -6,6 +6,7 @@ use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::tensor::CubeTensor;
 
+use super::needed::ROWS;
 use super::rows::{LOWEST, Rows, Units, a_cube_a_row, elem, larger, new_like, of_all_units, vector_size};
 
 /// Planes of a cube: a row is often of a thousand scores.
@@ -27,12 +28,14 @@ fn softmax_kernel<E: Float, N: Size>(
     rows_of_bias: usize,
     #[comptime] slots: u32,
     #[comptime] by_planes: bool,
+    #[comptime] causal: bool,
     #[define(E)] _dtype: ElemType,
 ) {
     let row = CUBE_POS;
     if row >= rows {
         terminate!();
     }
+    let (read, written) = ends::<N>(row % queries, vectors, causal);
     let bias_row = (row / rows_of_bias) * queries + row % queries;
     let from = row * scores_stride;
     let bias_from = bias_row * bias_stride;
@@ -40,7 +43,7 @@ fn softmax_kernel<E: Float, N: Size>(
     let mut max = f32::new(LOWEST);
     let mut sum = 0.0f32;
     let mut at = UNIT_POS as usize;
-    while at < vectors {
+    while at < read {
         let x = Vector::<f32, N>::cast_from(scores[from + at]) * factor + bias[bias_from + at];
         let mut of_vector = max;
         #[unroll]
@@ -63,10 +66,16 @@ fn softmax_kernel<E: Float, N: Size>(
     let log_sum = Vector::<f32, N>::new(log_sum);
     let to = row * out_stride;
     let mut at = UNIT_POS as usize;
-    while at < vectors {
+    while at < read {
         let x = Vector::<f32, N>::cast_from(scores[from + at]) * factor + bias[bias_from + at];
         out[to + at] = Vector::cast_from((x - log_sum).exp());
         at += CUBE_DIM as usize;
+    }
+    if causal {
+        while at < written {
+            out[to + at] = Vector::cast_from(Vector::<f32, N>::new(0.0f32));
+            at += CUBE_DIM as usize;
+        }
     }
 }
 
@@ -88,18 +97,20 @@ fn softmax_backward_kernel<E: Float, N: Size>(
     out_stride: usize,
     queries: usize,
     rows_of_bias: usize,
+    #[comptime] causal: bool,
     #[define(E)] _dtype: ElemType,
 ) {
     let row = CUBE_POS;
     if row >= rows {
         terminate!();
     }
+    let (read, written) = ends::<N>(row % queries, vectors, causal);
     let bias_row = (row / rows_of_bias) * queries + row % queries;
     let factor = Vector::<f32, N>::new(scale);
     let log_sum = Vector::<f32, N>::new(sums[row]);
     let along = Vector::<f32, N>::new(along[row]);
     let mut at = UNIT_POS as usize;
-    while at < vectors {
+    while at < read {
         let x =
             Vector::<f32, N>::cast_from(scores[row * scores_stride + at]) * factor + bias[bias_row * bias_stride + at];
         let p = (x - log_sum).exp();
@@ -108,10 +119,38 @@ fn softmax_backward_kernel<E: Float, N: Size>(
         for_scores[row * out_stride + at] = Vector::cast_from(p * g * factor);
         at += CUBE_DIM as usize;
     }
+    if causal {
+        while at < written {
+            let zeros = Vector::cast_from(Vector::<f32, N>::new(0.0f32));
+            out[row * out_stride + at] = zeros;
+            for_scores[row * out_stride + at] = zeros;
+            at += CUBE_DIM as usize;
+        }
+    }
 }
 
-/// [`gpu_softmax`](super::GpuOps::gpu_softmax).
-pub(super) fn forward(scores: CubeTensor, bias: CubeTensor, scale: f32) -> (CubeTensor, CubeTensor) {
+/// Behind the last vectors of a query's row that are read, and that are written. `causal`, there are scores up to the query's
+/// own place, the bias masking what else is in the last vector, and zeros from there to the end of its tile, which is what
+/// products read ([`Needed`](super::needed::Needed)).
+#[cube]
+fn ends<N: Size>(query: usize, vectors: usize, #[comptime] causal: bool) -> (usize, usize) {
+    let size = N::value().comptime();
+    let mut read = vectors;
+    let mut written = vectors;
+    if causal {
+        read = query / size + 1;
+        let of_tile = (query / ROWS + 1) * comptime!(ROWS / size);
+        if of_tile < vectors {
+            written = of_tile;
+        }
+    }
+    (read, written)
+}
+
+/// softmax(scores scale + bias) over the last dimension of scores [B, H, T, S], and the logarithm of every softmax's sum,
+/// [B, H, T, 1], f32; bias [B or 1, 1, T, S], f32. `causal` (T = S), what is above the diagonal is not read, and zeros are
+/// written there up to the end of a row's tile only.
+pub(super) fn forward(scores: CubeTensor, bias: CubeTensor, scale: f32, causal: bool) -> (CubeTensor, CubeTensor) {
     let shape = scores.shape();
     let [_, heads, queries, _] = shape.dims();
     let dtype = scores.dtype;
@@ -147,26 +186,28 @@ pub(super) fn forward(scores: CubeTensor, bias: CubeTensor, scale: f32) -> (Cube
             rows_of_bias(bias.rows, queries, heads, scores.rows),
             units.slots,
             units.by_planes,
+            causal,
             elem(dtype),
         );
     }
     (result, sums_result)
 }
 
-/// [`gpu_softmax_backward`](super::GpuOps::gpu_softmax_backward).
+/// The same probabilities p, made from `sums`, and the gradient of the products that `scores` are:
+/// p (for_p - along) scale, with `along` [B, H, T, 1], f32.
 pub(super) fn backward(
     scores: CubeTensor,
     bias: CubeTensor,
-    sums: CubeTensor,
-    along: CubeTensor,
+    of_rows: [CubeTensor; 2],
     for_p: CubeTensor,
     scale: f32,
+    causal: bool,
 ) -> (CubeTensor, CubeTensor) {
     let shape = scores.shape();
     let [_, heads, queries, _] = shape.dims();
     let dtype = scores.dtype;
     let (scores, bias, for_p) = (Rows::of(scores), Rows::of(bias), Rows::of(for_p));
-    let [sums, along] = [sums, along].map(burn_cubecl::kernel::into_contiguous);
+    let [sums, along] = of_rows.map(burn_cubecl::kernel::into_contiguous);
     let out = Rows::of(new_like(&scores.tensor, shape.clone(), dtype));
     let for_scores = new_like(&scores.tensor, shape, dtype);
     let n = vector_size(dtype.size(), &[scores.width, scores.stride, bias.stride, for_p.stride]);
@@ -198,6 +239,7 @@ pub(super) fn backward(
             out.stride / n,
             queries,
             rows_of_bias(bias.rows, queries, heads, scores.rows),
+            causal,
             elem(dtype),
         );
     }
@@ -208,3 +250,8 @@ pub(super) fn backward(
 fn rows_of_bias(bias_rows: usize, queries: usize, heads: usize, rows: usize) -> usize {
     if bias_rows == queries { rows.max(1) } else { heads * queries }
 }
+
+// On wgpu: of the GPUs' backends, the one that runs without a GPU.
+#[cfg(all(test, feature = "wgpu"))]
+#[allow(clippy::unwrap_used)]
+mod tests;

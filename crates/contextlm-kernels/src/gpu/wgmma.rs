@@ -19,9 +19,10 @@ use burn_cubecl::cubecl::zspace::{shape, strides};
 use burn_cubecl::tensor::CubeTensor;
 
 use self::factor::Factor;
-use self::kernel::{DEPTH, ROWS, Tiles, UNITS, parts_kernel, product_kernel};
+use self::kernel::{DEPTH, Tiles, UNITS, parts_kernel, product_kernel};
 use self::thirds::ROUNDS;
 use super::matrices::{Layout, layout};
+use super::needed::{Needed, ROWS};
 use super::rows::{elem, new_like};
 
 /// Cubes that a multiprocessor has at once: their tiles fill two fifths of its shared memory each.
@@ -54,20 +55,20 @@ pub(super) fn reads(x: &CubeTensor) -> bool {
     }
 }
 
-/// x y in f32, bf16 or f16, in f32 as exact as its products are, for operands of any strides. None for more dimensions than four,
-/// or too many matrices.
-pub(super) fn product(x: &CubeTensor, y: &CubeTensor) -> Option<CubeTensor> {
+/// x y in f32, bf16 or f16, in f32 as exact as its products are, for operands of any strides. What is not `needed` of it is not
+/// written. None for more dimensions than four, or too many matrices.
+pub(super) fn product(x: &CubeTensor, y: &CubeTensor, needed: Needed) -> Option<CubeTensor> {
     let (mut dims, of_y) = (x.shape(), y.shape());
     let rank = dims.num_dims();
     let matrices: usize = (0..rank - 2).map(|at| dims[at]).product();
     let fit = of_y.num_dims() == rank && (0..rank - 2).all(|at| dims[at] == of_y[at]);
     dims[rank - 1] = of_y[rank - 1];
     let can = rank <= 4 && matrices <= MATRICES && fit;
-    can.then(|| multiply(Factor::of(x), Factor::of(y), dims, x.dtype))
+    can.then(|| multiply(Factor::of(x), Factor::of(y), dims, x.dtype, needed))
 }
 
 /// x y, of shape `dims` and type `dtype`.
-fn multiply(x: Factor, y: Factor, dims: Shape, dtype: DType) -> CubeTensor {
+fn multiply(x: Factor, y: Factor, dims: Shape, dtype: DType, needed: Needed) -> CubeTensor {
     let (rank, thirds) = (dims.num_dims(), x.thirds);
     let (x_columns, y_rows) = (x.layout == Layout::Columns, y.layout == Layout::Rows);
     let (x, y) = (x.tensor, y.tensor);
@@ -76,11 +77,12 @@ fn multiply(x: Factor, y: Factor, dims: Shape, dtype: DType) -> CubeTensor {
     let matrices: usize = (0..rank - 2).map(|at| dims[at]).product();
     let columns = if n <= 64 { 64 } else { 128 };
     let (high, wide) = (m.div_ceil(ROWS), n.div_ceil(columns));
-    let blocks = k.div_ceil(DEPTH);
-    let parts = match thirds {
-        true => parts_of(&x, high * wide * matrices, blocks * ROUNDS as usize).max(k.div_ceil(LONGEST)).min(blocks),
-        false if matrices == 1 => parts_of(&x, high * wide, blocks),
-        false => 1,
+    let (blocks, cubes) = (k.div_ceil(DEPTH), high * wide * matrices);
+    let (rounds, least) = if thirds { (ROUNDS as usize, k.div_ceil(LONGEST)) } else { (1, 1) };
+    // Scores have a short inner dimension; and what is left out of them must not be added up.
+    let parts = match needed {
+        Needed::BelowDiagonal => 1,
+        _ => parts_of(&x, cubes, blocks * rounds).max(least).min(blocks),
     };
     let blocks_of_part = blocks.div_ceil(parts);
     // The last of them has some tiles, too.
@@ -90,7 +92,7 @@ fn multiply(x: Factor, y: Factor, dims: Shape, dtype: DType) -> CubeTensor {
         _ => new_like(&x, Shape::new([parts, matrices * m, n]), DType::F32),
     };
     let brain = x.dtype == DType::BF16;
-    let tiles = Tiles { columns, x_columns, y_rows, brain, down: high < wide, thirds };
+    let tiles = Tiles { columns, x_columns, y_rows, brain, down: high < wide, thirds, needed };
     let (client, result, sums) = (out.client.clone(), out.clone(), columns / 2);
     let address = out.required_address_type();
     let count = CubeCount::Static((high * wide) as u32, matrices as u32, parts as u32);

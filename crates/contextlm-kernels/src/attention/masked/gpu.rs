@@ -1,4 +1,4 @@
-//! Masked attention on GPUs: scores are read once before they are multiplied with the values, and once in the backward pass.
+//! Masked attention on GPUs, by operations of heads that stand in `gpu/attention.rs`.
 
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
@@ -6,7 +6,7 @@ use burn::backend::{Cube, TensorMetadata};
 use burn::tensor::{DType, Shape};
 
 use super::projection::{self, Split};
-use super::{MaskedAttentionOps, by_heads, fewer_heads};
+use super::{MaskedAttentionOps, Scoring, by_heads, fewer_heads};
 use crate::gpu::GpuOps;
 
 impl MaskedAttentionOps for Cube {
@@ -15,13 +15,13 @@ impl MaskedAttentionOps for Cube {
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        scale: f64,
+        scoring: Scoring,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         if no_scores(&q, &k) {
-            return super::forward::<Self>(q, k, v, bias, scale);
+            return super::forward::<Self>(q, k, v, bias, scoring);
         }
         let [_, _, heads, _] = q.shape().dims();
-        forward([q, k, v].map(|x| by_heads::<Self>(x, heads)), bias, scale)
+        forward([q, k, v].map(|x| by_heads::<Self>(x, heads)), bias, scoring)
     }
 
     fn masked_attention(
@@ -29,9 +29,9 @@ impl MaskedAttentionOps for Cube {
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        scale: f64,
+        scoring: Scoring,
     ) -> FloatTensor<Self> {
-        Self::masked_attention_with_sums(q, k, v, bias, scale).0
+        Self::masked_attention_with_sums(q, k, v, bias, scoring).0
     }
 
     fn masked_attention_backward(
@@ -42,15 +42,14 @@ impl MaskedAttentionOps for Cube {
         out: FloatTensor<Self>,
         sums: FloatTensor<Self>,
         upstream: FloatTensor<Self>,
-        scale: f64,
+        scoring: Scoring,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         if no_scores(&q, &k) {
-            return super::backward::<Self>([q, k, v], bias, [out, sums, upstream], scale);
+            return super::backward::<Self>([q, k, v], bias, [out, sums, upstream], scoring);
         }
         let ([_, _, heads, _], [_, _, kv_heads, _]) = (q.shape().dims(), k.shape().dims());
-        let [q, k] = [q, k].map(|x| Self::gpu_factor(by_heads::<Self>(x, heads)));
-        let v = by_heads::<Self>(v, heads);
-        let [for_q, for_k, for_v] = backward([q, k, v], bias, [out, sums, upstream], scale);
+        let [q, k, v] = [q, k, v].map(|x| by_heads::<Self>(x, heads));
+        let (for_q, for_k, for_v) = Self::gpu_attention_backward(q, k, v, bias, out, sums, upstream, scoring);
         let back = |x: FloatTensor<Self>| Self::float_swap_dims(x, 1, 2);
         let fewer = |x: FloatTensor<Self>| back(fewer_heads::<Self>(x, kv_heads));
         (back(for_q), fewer(for_k), fewer(for_v))
@@ -62,15 +61,15 @@ impl MaskedAttentionOps for Cube {
         sin: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         split: Split,
-        scale: f64,
+        scoring: Scoring,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let Split { heads, order, turned } = split;
         if !has_kernel(&qkv, &cos) {
             let [q, k, v] = projection::parts::<Self>(qkv, [cos, sin], split);
-            return Self::masked_attention_with_sums(q, k, v, bias, scale);
+            return Self::masked_attention_with_sums(q, k, v, bias, scoring);
         }
         let (q, k, v) = Self::gpu_apart(qkv, cos, sin, heads, order, turned);
-        forward([q, k, v], bias, scale)
+        forward([q, k, v], bias, scoring)
     }
 
     fn masked_projection_backward(
@@ -82,15 +81,15 @@ impl MaskedAttentionOps for Cube {
         sums: FloatTensor<Self>,
         upstream: FloatTensor<Self>,
         split: Split,
-        scale: f64,
+        scoring: Scoring,
     ) -> FloatTensor<Self> {
         let Split { heads, order, turned } = split;
         if !has_kernel(&qkv, &cos) {
-            return projection::backward::<Self>(qkv, [cos, sin], bias, [out, sums, upstream], split, scale);
+            return projection::backward::<Self>(qkv, [cos, sin], bias, [out, sums, upstream], split, scoring);
         }
         // Taken apart again, which is cheaper than to keep the parts.
         let (q, k, v) = Self::gpu_apart(qkv, cos.clone(), sin.clone(), heads, order, turned);
-        let [q, k, v] = backward([q, k, v], bias, [out, sums, upstream], scale);
+        let (q, k, v) = Self::gpu_attention_backward(q, k, v, bias, out, sums, upstream, scoring);
         Self::gpu_together(q, k, v, cos, sin, order, turned)
     }
 }
@@ -99,32 +98,12 @@ impl MaskedAttentionOps for Cube {
 fn forward(
     [q, k, v]: [FloatTensor<Cube>; 3],
     bias: FloatTensor<Cube>,
-    scale: f64,
+    scoring: Scoring,
 ) -> (FloatTensor<Cube>, FloatTensor<Cube>) {
     let [rows, heads, length, width] = q.shape().dims();
-    let scores = Cube::gpu_product(q, Cube::float_swap_dims(k, 2, 3));
-    let (p, sums) = Cube::gpu_softmax(scores, bias, scale);
-    let out = Cube::float_swap_dims(Cube::gpu_product(p, v), 1, 2);
+    let (out, sums) = Cube::gpu_attention(q, k, v, bias, scoring);
+    let out = Cube::float_swap_dims(out, 1, 2);
     (Cube::float_reshape(out, Shape::new([rows, length, heads * width])), sums)
-}
-
-/// Gradients of q, k and v by heads.
-fn backward(
-    [q, k, v]: [FloatTensor<Cube>; 3],
-    bias: FloatTensor<Cube>,
-    [out, sums, upstream]: [FloatTensor<Cube>; 3],
-    scale: f64,
-) -> [FloatTensor<Cube>; 3] {
-    let [rows, heads, length, width] = q.shape().dims();
-    let along = Cube::gpu_along(upstream.clone(), out, heads); // [B, H, T, 1]
-    let upstream = Cube::float_reshape(upstream, Shape::new([rows, length, heads, width]));
-    let upstream = Cube::gpu_factor(Cube::float_swap_dims(upstream, 1, 2));
-    let scores = Cube::gpu_product(q.clone(), Cube::float_swap_dims(k.clone(), 2, 3));
-    let for_p = Cube::gpu_product(upstream.clone(), Cube::float_swap_dims(v, 2, 3));
-    let (p, for_scores) = Cube::gpu_softmax_backward(scores, bias, sums, along, for_p, scale);
-    let for_v = Cube::gpu_product(Cube::float_swap_dims(p, 2, 3), upstream); // [B, H, S, Dh]
-    let for_k = Cube::gpu_product(Cube::float_swap_dims(for_scores.clone(), 2, 3), q);
-    [Cube::gpu_product(for_scores, k), for_k, for_v]
 }
 
 /// Nothing to launch a kernel for.

@@ -6,7 +6,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, TensorMetadata};
 use burn::tensor::{FloatDType, Shape, Slice, Tensor};
 
-use super::MaskedAttentionOps;
+use super::{MaskedAttentionOps, Scoring};
 use crate::cast::cast;
 use crate::{KeyRanges, QkvOrder};
 
@@ -28,12 +28,12 @@ pub(crate) fn attention_of_projection(
     ranges: &KeyRanges,
     scale: f64,
 ) -> Tensor<3> {
-    let bias = ranges.bias(&qkv.device());
+    let (bias, scoring) = (ranges.bias(&qkv.device()), Scoring::of(ranges, scale));
     let split = Split { heads, order, turned: angles.is_some() };
     // A stand-in where there are none: GPUs have no empty tensors.
     let (cos, sin) = angles.unwrap_or_else(|| (bias.clone(), bias.clone()));
     let [cos, sin, bias] = [cos, sin, bias].map(Tensor::into_dispatch);
-    Tensor::from_dispatch(Dispatch::masked_projection(qkv.into_dispatch(), cos, sin, bias, split, scale))
+    Tensor::from_dispatch(Dispatch::masked_projection(qkv.into_dispatch(), cos, sin, bias, split, scoring))
 }
 
 /// Of [B, T, 3*H*Dh], three times [B, T, H, Dh].
@@ -101,11 +101,11 @@ pub(super) fn backward<B: Backend + MaskedAttentionOps>(
     bias: FloatTensor<B>,
     [out, sums, upstream]: [FloatTensor<B>; 3],
     split: Split,
-    scale: f64,
+    scoring: Scoring,
 ) -> FloatTensor<B> {
     // Turned again, which is cheaper than to keep them.
     let [q, k, v] = parts::<B>(qkv, angles.clone(), split);
-    let (mut q, mut k, v) = B::masked_attention_backward(q, k, v, bias, out, sums, upstream, scale);
+    let (mut q, mut k, v) = B::masked_attention_backward(q, k, v, bias, out, sums, upstream, scoring);
     if split.turned {
         [q, k] = [q, k].map(|x| turn::<B>(x, angles.clone(), true));
     }

@@ -6,9 +6,7 @@ use burn_cubecl::cubecl::prelude::*;
 
 use super::instruction::{address, descriptor, multiply};
 use super::thirds::{PARTS, ROUNDS};
-
-/// Rows of the output that a cube has.
-pub(super) const ROWS: usize = 128;
+use crate::gpu::needed::{Needed, ROWS};
 
 /// Of the inner dimension, what a tile has: 128 bytes, which the swizzle of shared memory covers.
 pub(super) const DEPTH: usize = 64;
@@ -41,6 +39,7 @@ pub(super) struct Tiles {
     pub(super) down: bool,
     /// Whether operands are the three parts of f32.
     pub(super) thirds: bool,
+    pub(super) needed: Needed,
 }
 
 /// Which part of the work a cube has.
@@ -73,6 +72,9 @@ pub(super) fn product_kernel<E: Float, A: Size, W: Size>(
     #[define(E)] _dtype: ElemType,
 ) {
     let place = place(m, n, blocks, inner, outers, tiles);
+    if is_left_out(&place, tiles) {
+        terminate!();
+    }
     let mut x_tiles = Shared::<[Pair<E>]>::new_aligned_slice(comptime!(STAGES * ROWS * DEPTH / 2), 1024usize);
     let sums = sums::<E, A>(x, y, &mut x_tiles, &place, tiles);
     let from = CUBE_POS_Y as usize * m as usize * n as usize;
@@ -101,6 +103,9 @@ pub(super) fn parts_kernel<E: Float, A: Size, W: Size>(
     #[define(E)] _dtype: ElemType,
 ) {
     let place = place(m, n, blocks, inner, outers, tiles);
+    if is_left_out(&place, tiles) {
+        terminate!();
+    }
     let mut x_tiles = Shared::<[Pair<E>]>::new_aligned_slice(comptime!(STAGES * ROWS * DEPTH / 2), 1024usize);
     let sums = sums::<E, A>(x, y, &mut x_tiles, &place, tiles);
     let from = (CUBE_POS_Z * CUBE_COUNT_Y + CUBE_POS_Y) as usize * m as usize * n as usize;
@@ -117,15 +122,50 @@ fn place(m: u32, n: u32, blocks: u32, inner: u32, outers: u32, #[comptime] tiles
         row = CUBE_POS_X % high;
         column = CUBE_POS_X / high;
     }
+    let (first, blocks) = blocks_of_row(row, blocks, tiles);
     Place {
         outer: CUBE_POS_Y / inner,
         inner: CUBE_POS_Y % inner,
         outers,
         row: row * rows,
         column: column * columns,
-        first: CUBE_POS_Z * blocks,
+        first,
         blocks,
     }
+}
+
+/// Whether nothing of a tile is needed: its first column is behind its last row.
+#[cube]
+fn is_left_out(place: &Place, #[comptime] tiles: Tiles) -> bool {
+    let mut left_out = false;
+    if comptime!(tiles.needed == Needed::BelowDiagonal) {
+        left_out = place.column >= place.row + comptime!(ROWS as u32);
+    }
+    left_out
+}
+
+/// What a row of tiles needs of the so many blocks of the inner dimension that a cube has: the first, and how many, which is
+/// none for some of the cubes that share it. The rows of a tile are a whole number of blocks.
+#[cube]
+fn blocks_of_row(row: u32, blocks: u32, #[comptime] tiles: Tiles) -> (u32, u32) {
+    let of_rows = comptime!((ROWS / DEPTH) as u32);
+    let mut first = CUBE_POS_Z * blocks;
+    let mut count = blocks;
+    if comptime!(matches!(tiles.needed, Needed::UpToRow | Needed::FromRow)) {
+        let mut end = first + blocks;
+        let (begin, behind) = (row * of_rows, (row + 1) * of_rows);
+        if comptime!(tiles.needed == Needed::UpToRow) && behind < end {
+            end = behind;
+        }
+        if comptime!(tiles.needed == Needed::FromRow) && begin > first {
+            first = begin;
+        }
+        count = 0u32;
+        if first < end {
+            count = end - first;
+        }
+    }
+    (first, count)
 }
 
 /// The sums that a unit has of its cube's tile.
