@@ -98,9 +98,10 @@ fn multiply(x: Factor, y: Factor, dims: Shape, dtype: DType, needed: Needed) -> 
     let count = CubeCount::Static((high * wide) as u32, matrices as u32, parts as u32);
     let inner = if rank > 2 { dims[rank - 3] } else { 1 };
     let (units, outer) = (CubeDim::new_1d(UNITS), matrices / inner.max(1));
-    let last = x.meta.num_dims() - 1;
-    let of_x = map(&x, [last, last - 1], x_columns, ROWS);
-    let of_y = map(&y, [last - 1, last], y_rows, columns);
+    // A copy has four dimensions, whatever the other operand has.
+    let (last_of_x, last_of_y) = (x.meta.num_dims() - 1, y.meta.num_dims() - 1);
+    let of_x = map(&x, [last_of_x, last_of_x - 1], x_columns, ROWS);
+    let of_y = map(&y, [last_of_y - 1, last_of_y], y_rows, columns);
     let (to, elem) = (out.into_tensor_arg(), elem(x.dtype));
     let [m, n, blocks, inner, outer] = [m, n, blocks_of_part, inner, outer].map(|number| number as u32);
     // TMA reads nothing outside of an operand, and what is written is below m and n. Both kernels wait for their tiles.
