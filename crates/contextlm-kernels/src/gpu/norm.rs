@@ -7,9 +7,10 @@ use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::tensor::CubeTensor;
 
 use super::rows::{Units, a_cube_a_row, into_contiguous_rows, new_like, sum_of_units, vector_size};
+use super::sums::columns;
 
 /// Planes of the backward pass, at most; each has sums of its own for the gradients of weight and bias.
-pub(super) const PARTS: usize = 2048;
+const PARTS: usize = 2048;
 
 #[cube(launch_unchecked)]
 fn norm_kernel<N: Size>(
@@ -209,7 +210,9 @@ pub(super) fn backward(
     let parts = parts(rows);
     let for_x = new_like(&x, shape, DType::F32);
     let for_weight = new_like(&x, Shape::new([parts, width]), DType::F32);
-    let for_bias = new_like(&x, Shape::new([parts, width]), DType::F32);
+    // Not written without means.
+    let of_bias = if centred { Shape::new([parts, width]) } else { Shape::new([width]) };
+    let for_bias = new_like(&x, of_bias, DType::F32);
     let client = for_x.client.clone();
     let results = (for_x.clone(), for_weight.clone(), for_bias.clone());
     let units = Units::of(&client, 1);
@@ -237,10 +240,11 @@ pub(super) fn backward(
             units.by_planes,
         );
     }
-    results
+    let (for_x, for_weight, for_bias) = results;
+    (for_x, columns(for_weight), if centred { columns(for_bias) } else { for_bias })
 }
 
 /// Runs of rows for so many rows.
-pub(super) fn parts(rows: usize) -> usize {
+fn parts(rows: usize) -> usize {
     rows.div_ceil(rows.div_ceil(PARTS).max(1)).max(1)
 }

@@ -5,7 +5,9 @@ use burn::backend::{Backend, backend_extension};
 use burn_cubecl::CubeBackend;
 
 #[cfg(feature = "fusion")]
-use super::shapes::{numbers_of_rows, of_attention, of_entries, of_heads, of_parts, of_projection, of_runs, with_last};
+use super::shapes::{
+    numbers_of_columns, numbers_of_rows, of_attention, of_entries, of_heads, of_projection, with_last,
+};
 use super::squares::Place;
 use super::{adamw, attention, embedding, loss, norm, product, projection, rotary, squares, sums};
 use crate::QkvOrder;
@@ -109,8 +111,8 @@ pub(crate) trait GpuOps: Backend {
         turned: bool,
     ) -> FloatTensor<Self>;
 
-    /// Sums of the columns of x [..., D], of runs of its rows: [parts, D], f32, to be added up.
-    #[fusion(meta = |x| of_runs(x))]
+    /// Sums of the columns of x [..., D]: [D], f32.
+    #[fusion(meta = |x| numbers_of_columns(x))]
     fn gpu_column_sums(x: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// `sums` with those of the elements of x, or of their squares, in x's place, all f32, in their memory where nobody else
@@ -138,8 +140,8 @@ pub(crate) trait GpuOps: Backend {
         factors: Factors,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
-    /// The gradient of x, and parts of those of weight and bias, [parts, D], to be added up.
-    #[fusion(meta = |x, _, _, _, _| (x.clone(), of_parts(x), of_parts(x)))]
+    /// The gradients of x, weight and bias; that of the bias only where it is `centred`.
+    #[fusion(meta = |x, _, _, _, _| (x.clone(), numbers_of_columns(x), numbers_of_columns(x)))]
     #[allow(clippy::type_complexity)]
     fn gpu_norm_backward(
         x: FloatTensor<Self>,

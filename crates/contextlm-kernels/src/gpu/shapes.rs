@@ -3,8 +3,6 @@
 use burn::backend::fusion::custom::TensorSpec;
 use burn::tensor::{DType, Shape};
 
-use super::{norm, sums};
-
 /// The shape of x with the last dimension of y.
 pub(super) fn with_last(x: &Shape, y: &Shape) -> Shape {
     let mut shape = x.clone();
@@ -27,18 +25,9 @@ pub(super) fn of_attention(q: &TensorSpec, k: &TensorSpec) -> (TensorSpec, Tenso
     (q.clone(), of_keys(), of_keys())
 }
 
-/// The sums of runs of rows, as many as the backward pass of norms has.
-pub(super) fn of_parts(x: &TensorSpec) -> TensorSpec {
-    let width = x.shape[x.shape.num_dims() - 1];
-    let parts = norm::parts(x.shape.num_elements() / width.max(1));
-    TensorSpec::new(Shape::new([parts, width]), DType::F32)
-}
-
-/// As many rows as there are runs of rows whose columns are added up.
-pub(super) fn of_runs(x: &TensorSpec) -> TensorSpec {
-    let width = x.shape[x.shape.num_dims() - 1];
-    let parts = sums::parts(x.shape.num_elements() / width.max(1));
-    TensorSpec::new(Shape::new([parts, width]), DType::F32)
+/// A number of f32 a column.
+pub(super) fn numbers_of_columns(x: &TensorSpec) -> TensorSpec {
+    TensorSpec::new(Shape::new([x.shape[x.shape.num_dims() - 1]]), DType::F32)
 }
 
 /// The gradient of a table of so many entries.

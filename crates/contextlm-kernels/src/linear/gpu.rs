@@ -44,7 +44,6 @@ impl LinearMapOps for Cube {
         if shape.num_elements() == 0 {
             return Self::linear_bias_backward(upstream);
         }
-        let sums = Self::float_sum_dim(Self::gpu_column_sums(upstream), 0);
-        cast::<Self>(Self::float_reshape(sums, Shape::new([shape[shape.num_dims() - 1]])), dtype.into())
+        cast::<Self>(Self::gpu_column_sums(upstream), dtype.into())
     }
 }

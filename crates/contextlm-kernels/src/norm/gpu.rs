@@ -1,9 +1,9 @@
 //! The norms on GPUs.
 
-use burn::backend::ops::{FloatTensorOps, ModuleOps};
+use burn::backend::ops::ModuleOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Cube, TensorMetadata};
-use burn::tensor::{DType, Shape};
+use burn::tensor::DType;
 
 use super::composed;
 use super::ops::NormOps;
@@ -35,7 +35,7 @@ impl NormOps for Cube {
             return composed::layer_norm_backward::<Self>(x, weight, upstream, eps);
         }
         let (for_x, for_weight, for_bias) = Self::gpu_norm_backward(x, weight, upstream, eps, true);
-        (for_x, sum_of_parts(for_weight), sum_of_parts(for_bias))
+        (for_x, for_weight, for_bias)
     }
 
     fn fused_rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self> {
@@ -55,7 +55,7 @@ impl NormOps for Cube {
             return composed::gradients::<Self>(x, weight, upstream, eps, false);
         }
         let (for_x, for_weight, _) = Self::gpu_norm_backward(x, weight, upstream, eps, false);
-        (for_x, sum_of_parts(for_weight))
+        (for_x, for_weight)
     }
 }
 
@@ -64,9 +64,4 @@ fn has_kernel(x: &FloatTensor<Cube>, weight: &FloatTensor<Cube>) -> bool {
     let width = shape[shape.num_dims() - 1];
     let one_type = x.dtype() == DType::F32 && weight.dtype() == DType::F32;
     one_type && (1..=WIDEST).contains(&width) && shape.num_elements() > 0
-}
-
-fn sum_of_parts(parts: FloatTensor<Cube>) -> FloatTensor<Cube> {
-    let [_, width] = parts.shape().dims();
-    Cube::float_reshape(Cube::float_sum_dim(parts, 0), Shape::new([width]))
 }
