@@ -69,9 +69,11 @@ fn compare(shape: Shape, ranges: &KeyRanges) {
         for low in [DType::BF16, DType::F16] {
             let libtorch = name.starts_with("libtorch");
             // Without a GPU, wgpu takes long to tune products of f16.
-            let gpu = (name == "cuda" && shape[1] > 1) || shape[1] == 65;
+            let gpu = (name == "cuda" && shape[2] > 1) || shape[1] == 65;
             if libtorch && low == DType::BF16 || !libtorch && gpu && device.supports_dtype(low) {
-                dtypes.push((low, 2e-2, 2e-2));
+                // Scores are kept in the type, and those of wide heads are large here.
+                let tolerance = if gpu && shape[5] == 64 { 5e-2 } else { 2e-2 };
+                dtypes.push((low, 2e-2, tolerance));
             }
         }
         for (dtype, of_values, of_gradients) in dtypes {
@@ -156,10 +158,9 @@ fn run_before([rows, length, heads, width]: [usize; 4], behind: usize, dtype: DT
 }
 
 /// Masked scores are left out where there are as many keys as queries, and are not where there are more. What is left out
-/// is zeros in sums: not a bit differs.
+/// is zeros in sums: not a bit differs. On Hopper; another GPU may multiply other sizes by other kernels.
 #[test]
 fn what_is_left_out_changes_nothing() {
-    // Without the kernel that leaves them out, other kernels may be taken for other sizes.
     let Some(device) = cuda().filter(|_| cfg!(feature = "cuda-cpp")) else { return };
     for shape @ [rows, length, heads, _] in
         [[1, 128, 2, 64], [2, 200, 2, 64], [1, 1000, 2, 64], [2, 264, 1, 128], [1, 40, 2, 32]]

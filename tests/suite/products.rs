@@ -52,6 +52,8 @@ fn whole_numbers_are_multiplied_exactly() {
         [1, 60, 33],
         [72, 72, 50],
         [40, 35, 49],
+        [3, 1, 1],
+        [40, 64, 1],
     ];
     for (name, device) in devices() {
         // Without a GPU, wgpu takes minutes to tune products of f16, and they are burn's.
@@ -59,7 +61,7 @@ fn whole_numbers_are_multiplied_exactly() {
             continue;
         }
         let device = device.autodiff();
-        for dtype in [DType::BF16, DType::F16] {
+        for dtype in [DType::F32, DType::BF16, DType::F16] {
             if !name.starts_with("libtorch") && !device.supports_dtype(dtype) {
                 continue;
             }
@@ -103,15 +105,22 @@ fn whole_numbers_of_f32_keep_all_their_bits() {
         };
         numbers(linear(stored([rows, inputs], turned[0], x, of_x), stored([inputs, outputs], turned[1], w, of_w), None))
     };
+    let flex = contextlm_device::device("cpu").unwrap();
     for (name, device) in devices() {
         if name == "wgpu" {
             continue;
+        }
+        // In f32 cubes share an inner dimension of this length, however many they are.
+        if name == "cuda" {
+            let size = [1536, 4160, 1536];
+            let [found, expected] =
+                [&device, &flex].map(|device| run(size, false, DType::F32, &device.clone().autodiff()));
+            assert!(found == expected, "{size:?}");
         }
         for size in [[1, 64, 96], [2, 64, 33], [72, 60, 50], [130, 64, 200], [300, 16, 8]] {
             for (many, few, sparse) in bits {
                 for bits in [[(many, 1), (few, sparse)], [(few, sparse), (many, 1)]] {
                     for turned in [[false, false], [false, true], [true, false], [true, true]] {
-                        let flex = contextlm_device::device("cpu").unwrap();
                         let (found, expected) =
                             (product(size, bits, turned, &device), product(size, bits, turned, &flex));
                         let what = format!("{name}, {size:?}, {bits:?}, turned {turned:?}");

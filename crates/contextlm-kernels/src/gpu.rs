@@ -29,6 +29,7 @@ mod vector;
 mod wgmma;
 
 pub(crate) use ops::GpuOps;
+pub(crate) use product::tunes_f32;
 pub(crate) use squares::{Place, places};
 
 /// Targets and numbers of tokens in a type that kernels read.

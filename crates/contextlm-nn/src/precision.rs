@@ -33,7 +33,7 @@ pub fn apply<const R: usize>(map: &Linear, x: Tensor<R>) -> Tensor<R> {
 }
 
 /// Whether `x W` in f32 is x to the last bit where W is the identity. Elsewhere products may round what they are given:
-/// lower types do, and so do GPUs with TF32.
+/// lower types do, and so may GPUs.
 pub fn keeps_bits(weight: &Tensor<2>) -> bool {
     weight.dtype() == DType::F32 && on_flex(weight)
 }

@@ -37,7 +37,8 @@ const PEAKS: [Peak; 15] = [
 /// The peak of a device by the name that its driver gives it, in operations a second; `None` for a device that is not in the
 /// table, which holds data-centre cards since Ampere and a few others. Processors are not in it.
 ///
-/// f32 counts as TF32, because CubeCL's matrix products may take it; a product in full f32 cannot come near that peak.
+/// f32 counts as TF32, the fastest that the card has for it; products in full f32, as ours are on CUDA, cannot come near that
+/// peak, by six products in bf16 instead of one not nearer than a third.
 ///
 /// ```
 /// use contextlm_train::{TrainDtype, peak_flops};

@@ -9,7 +9,7 @@ use super::ops::{LinearCrossEntropyOps, LossAndGradients};
 use super::padded::{SMALL, padded};
 use crate::cast::cast;
 use crate::fused;
-use crate::gpu::{GpuOps, signed};
+use crate::gpu::{GpuOps, signed, tunes_f32};
 
 /// Columns of the logits are a multiple of it, so that products read and write several at a time.
 const ALIGNED: usize = 128;
@@ -45,8 +45,7 @@ fn by_rows(
 ) -> LossAndGradients<Cube> {
     let (device, products, dtype) = (hidden.device(), FloatDType::from(hidden.dtype()), FloatDType::F32);
     let ([rows, width], [vocabulary, _]) = (hidden.shape().dims(), weight.shape().dims());
-    // In f32 burn tunes products.
-    let added = match products == dtype && vocabulary > SMALL {
+    let added = match products == dtype && tunes_f32(&device) && vocabulary > SMALL {
         true => 0,
         false => vocabulary.next_multiple_of(ALIGNED) - vocabulary,
     };
@@ -85,7 +84,8 @@ fn by_rows(
         }
     }
     let total = |parts: Vec<FloatTensor<Cube>>, factor: f64| {
-        Cube::float_mul_scalar(Cube::float_sum(Cube::float_cat(parts, 0)), factor.into())
+        // Of [n, 1]. burn would tune its sum.
+        Cube::float_mul_scalar(Cube::gpu_column_sums(Cube::float_cat(parts, 0)), factor.into())
     };
     let nll = total(losses, scale);
     let loss = match z_loss == 0.0 {

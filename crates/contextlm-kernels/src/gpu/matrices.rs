@@ -29,11 +29,17 @@ pub(super) fn layout(operand: &CubeTensor) -> Option<Layout> {
         _ => return None,
     };
     let others = (0..rank).filter(|at| *at != within && shape[*at] > 1);
-    // An operand that must be copied first is copied without gaps, hence its length too.
-    let steps = others.map(|at| strides[at]).chain([shape[within]]);
+    let mut steps = others.map(|at| strides[at]);
     let begins = operand.handle.offset_start.unwrap_or(0) % ALIGNED as u64;
-    let aligned = begins == 0 && steps.into_iter().all(|step_of| step_of > 0 && step_of.is_multiple_of(step));
+    let aligned = begins == 0 && steps.all(|step_of| step_of > 0 && step_of.is_multiple_of(step));
     aligned.then_some(layout)
+}
+
+/// Whether the rows of an operand, or the columns that lie together, begin at multiples of 16 bytes also in a copy without gaps.
+pub(super) fn ends_aligned(operand: &CubeTensor) -> bool {
+    let (shape, rank) = (operand.meta.shape(), operand.meta.num_dims());
+    let within = if layout(operand) == Some(Layout::Columns) { rank - 2 } else { rank - 1 };
+    shape[within].is_multiple_of(ALIGNED / operand.dtype.size())
 }
 
 /// An operand of two to four dimensions with four; rows together in memory, or else columns, or else a copy.

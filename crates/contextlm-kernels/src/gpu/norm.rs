@@ -6,7 +6,7 @@ use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::tensor::CubeTensor;
 
-use super::rows::{Units, a_cube_a_row, into_contiguous_rows, new_like, sum_of_units, vector_size};
+use super::rows::{Units, a_cube_a_row, into_contiguous_rows, new_like, runs, sum_of_units, vector_size};
 use super::sums::columns;
 
 /// Planes of the backward pass, at most; each has sums of its own for the gradients of weight and bias.
@@ -207,7 +207,7 @@ pub(super) fn backward(
     let width = shape[shape.num_dims() - 1];
     let rows = shape.num_elements() / width.max(1);
     let n = vector_size(4, &[width]);
-    let parts = parts(rows);
+    let parts = runs(rows, PARTS);
     let for_x = new_like(&x, shape, DType::F32);
     let for_weight = new_like(&x, Shape::new([parts, width]), DType::F32);
     // Not written without means.
@@ -242,9 +242,4 @@ pub(super) fn backward(
     }
     let (for_x, for_weight, for_bias) = results;
     (for_x, columns(for_weight), if centred { columns(for_bias) } else { for_bias })
-}
-
-/// Runs of rows for so many rows.
-fn parts(rows: usize) -> usize {
-    rows.div_ceil(rows.div_ceil(PARTS).max(1)).max(1)
 }

@@ -2,15 +2,17 @@
 //! product, two seconds each, and takes the first that comes near an estimate of the device's speed, which is seldom a good
 //! one; and in f32 it rounds to TF32, which has 10 bits of mantissa instead of 23.
 //!
-//! On NVIDIA's Hopper and with the feature `cuda-cpp` all products are by a kernel of our own, `wgmma.rs`, but those of a single
-//! row, `vector.rs`, which all of NVIDIA's GPUs take. Elsewhere among these, f32 is multiplied by units and not by matrix units. In
-//! bf16 and f16, where there is TMA, it is, by layout, the best of those of `cubek` that were timed on an H100 on 2026-11-26;
-//! docs/src/cuda.md has them. Where they are not meant to run (no TMA; a small product; rows that do not begin at 16 bytes; shapes
+//! On NVIDIA's Hopper and with the feature `cuda-cpp` products are by a kernel of our own, `wgmma.rs`, but those of a single
+//! row, `vector.rs`, which all of NVIDIA's GPUs since Ampere take. Elsewhere among these, f32 is multiplied by units and not by
+//! matrix units. In bf16 and f16, where there is TMA, it is, by layout, the best of those of `cubek` that were timed on an H100
+//! on 2026-11-26; docs/src/cuda.md has them. Where they are not meant to run (no TMA; a small product; rows that do not begin at 16 bytes; shapes
 //! unlike those that were timed), and on other GPUs, burn tunes. What a launch refuses at once goes to burn too; what the driver
 //! refuses later, as tiles that are too large, would not, and none of those chosen asks for that.
 
 use burn::backend::TensorMetadata;
 use burn::tensor::{DType, Shape};
+use burn_cubecl::CubeDevice;
+use burn_cubecl::cubecl::client::Client;
 use burn_cubecl::cubecl::features::Tma;
 use burn_cubecl::cubecl::ir::{ElemType, FloatKind};
 use burn_cubecl::kernel::into_contiguous;
@@ -27,7 +29,7 @@ use cubek::matmul::multi_level::routines::batch::specialized::SpecializedStrateg
 use cubek::matmul::routine::BlueprintStrategy::Inferred;
 use cubek::std::InputBinding;
 
-use super::matrices::{Layout, layout};
+use super::matrices::{Layout, ends_aligned, layout};
 use super::needed::Needed;
 use super::rows::{elem, new_like};
 use super::vector;
@@ -78,8 +80,10 @@ fn chosen(x: &CubeTensor, y: &CubeTensor) -> Option<CubeTensor> {
     }
     let (of_x, of_y) = (x.shape(), y.shape());
     let rank = of_x.num_dims();
-    if of_x[rank - 2] == 1 {
-        return vector::product(x, y);
+    if of_x[rank - 2] == 1
+        && let Some(out) = vector::product(x, y)
+    {
+        return Some(out);
     }
     #[cfg(feature = "cuda-cpp")]
     if let Some(out) = ours(x, y, Needed::All) {
@@ -98,11 +102,21 @@ fn ours(x: &CubeTensor, y: &CubeTensor, needed: Needed) -> Option<CubeTensor> {
     if wgmma::runs_on(&x.client) { wgmma::product(x, y, needed) } else { None }
 }
 
-/// Whether there are numbers to multiply, of one type that kernels for NVIDIA's GPUs read, on such a GPU: no other has TF32.
+/// Whether there are numbers to multiply, of one type that kernels for NVIDIA's GPUs read, on such a GPU: no other has TF32, which
+/// they have since Ampere.
 fn is_for_cuda(x: &CubeTensor, y: &CubeTensor) -> bool {
     let any = x.shape().num_elements() > 0 && y.shape().num_elements() > 0;
     let floats = x.dtype == y.dtype && matches!(x.dtype, DType::F32 | DType::BF16 | DType::F16);
-    any && floats && x.client.properties().supports_type(ElemType::Float(FloatKind::TF32))
+    any && floats && has_tf32(&x.client)
+}
+
+fn has_tf32(client: &Client) -> bool {
+    client.properties().supports_type(ElemType::Float(FloatKind::TF32))
+}
+
+/// Whether burn tunes the products in f32 of a device.
+pub(crate) fn tunes_f32(device: &CubeDevice) -> bool {
+    !has_tf32(&device.client())
 }
 
 /// The product by one of cubek's kernels, if it takes the operands.
@@ -133,7 +147,8 @@ fn with_tma(x: &CubeTensor, y: &CubeTensor, m: usize, n: usize) -> Option<Levels
     /// Of k, a multiple of which the second kernel was measured with.
     const STAGE: usize = 64;
     let k = *x.meta.shape().iter().last()?;
-    if !x.client.properties().features.tma.contains(Tma::Base) || m.min(n).min(k) < SMALL {
+    let has_tma = x.client.properties().features.tma.contains(Tma::Base);
+    if !has_tma || m.min(n).min(k) < SMALL || !ends_aligned(x) || !ends_aligned(y) {
         return None;
     }
     match (layout(x)?, layout(y)?) {

@@ -143,11 +143,18 @@ pub(super) fn vector_size(size: usize, lengths: &[usize]) -> usize {
     [8, 4, 2].into_iter().find(|n| *n <= most && lengths.iter().all(|length| length.is_multiple_of(*n))).unwrap_or(1)
 }
 
+/// The most cubes in the second dimension of a grid, and on some devices in the first.
+pub(super) const GRID: usize = 65535;
+
 /// One cube a row, in as many dimensions as the device wants.
 pub(super) fn a_cube_a_row(rows: usize) -> CubeCount {
-    let most = 65535;
-    let y = rows.div_ceil(most).max(1);
+    let y = rows.div_ceil(GRID).max(1);
     CubeCount::Static(rows.div_ceil(y) as u32, y as u32, 1)
+}
+
+/// In how many runs so many rows are cut, of so many at most.
+pub(super) fn runs(rows: usize, most: usize) -> usize {
+    rows.div_ceil(rows.div_ceil(most).max(1)).max(1)
 }
 
 /// The larger of two numbers.

@@ -6,7 +6,7 @@ use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::tensor::CubeTensor;
 
-use super::rows::{Rows, elem, new_like, vector_size};
+use super::rows::{Rows, elem, new_like, runs, vector_size};
 
 /// Runs of rows, at most; each has sums of its own.
 const PARTS: usize = 256;
@@ -70,7 +70,7 @@ fn few_rows_kernel(x: &Tensor<f32>, out: &mut Tensor<f32>, rows: usize, width: u
 
 /// The sums of the columns of a few rows without gaps, [rows, D] in f32 to [D], always in the same order. burn would tune such a
 /// sum for seconds, for every width.
-pub(super) fn of_few_rows(x: CubeTensor) -> CubeTensor {
+fn of_few_rows(x: CubeTensor) -> CubeTensor {
     let [rows, width] = x.shape().dims();
     let out = new_like(&x, Shape::new([width]), DType::F32);
     let (client, result) = (out.client.clone(), out.clone());
@@ -99,7 +99,7 @@ pub(super) fn columns(x: CubeTensor) -> CubeTensor {
 fn of_runs(x: CubeTensor) -> CubeTensor {
     let dtype = x.dtype;
     let x = Rows::of(x);
-    let parts = parts(x.rows);
+    let parts = runs(x.rows, PARTS);
     let out = new_like(&x.tensor, Shape::new([parts, x.width]), DType::F32);
     let n = vector_size(4, &[x.width, x.stride]);
     let (client, result) = (out.client.clone(), out.clone());
@@ -122,9 +122,4 @@ fn of_runs(x: CubeTensor) -> CubeTensor {
         );
     }
     result
-}
-
-/// Runs of rows for so many rows.
-fn parts(rows: usize) -> usize {
-    rows.div_ceil(rows.div_ceil(PARTS).max(1)).max(1)
 }

@@ -9,7 +9,7 @@ use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::tensor::CubeTensor;
 
 use super::matrices::{Layout, as_matrices};
-use super::rows::{begin, elem, new_like, vector_size, with_whole_rows};
+use super::rows::{GRID, begin, elem, new_like, vector_size, with_whole_rows};
 
 /// Units of a plane, on the devices that these kernels are for.
 const PLANE: u32 = 32;
@@ -22,9 +22,6 @@ const PLANES: u32 = 8;
 
 /// What a unit reads at once of rows, in bytes: a plane reads enough of them then, and there are more cubes.
 const BYTES: usize = 4;
-
-/// The most matrices: the second dimension of a grid.
-const MATRICES: usize = 65535;
 
 /// Strides of one of the operands, in what the kernel reads at once.
 #[derive(CubeType, CubeLaunch, Clone, Copy)]
@@ -121,14 +118,14 @@ pub(super) fn product(x: &CubeTensor, y: &CubeTensor) -> Option<CubeTensor> {
     let (depth, columns) = (shape[last], of_y[last]);
     shape[last] = columns;
     let matrices = shape.num_elements() / columns.max(1);
-    if last > 3 || matrices > MATRICES {
+    if last > 3 || matrices > GRID {
         return None;
     }
     let (x, _) = as_matrices(&with_whole_rows(x.clone()));
     let (y, layout) = as_matrices(y);
     let out = new_like(&x, shape, x.dtype);
     let (client, result, inner) = (out.client.clone(), out.clone(), x.meta.shape()[1]);
-    let address = y.required_address_type();
+    let address = y.required_address_type().max(x.required_address_type()).max(out.required_address_type());
     let steps = |of: &CubeTensor, line: usize| [0, 1, line].map(|at| of.meta.strides()[at]);
     let (dtype, size) = (elem(x.dtype), x.dtype.size());
     let cubes =

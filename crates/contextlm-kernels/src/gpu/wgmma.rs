@@ -23,7 +23,7 @@ use self::kernel::{DEPTH, Tiles, UNITS, parts_kernel, product_kernel};
 use self::thirds::ROUNDS;
 use super::matrices::{Layout, layout};
 use super::needed::{Needed, ROWS};
-use super::rows::{elem, new_like};
+use super::rows::{GRID, elem, new_like};
 
 /// Cubes that a multiprocessor has at once: their tiles fill two fifths of its shared memory each.
 const CUBES: usize = 2;
@@ -38,16 +38,13 @@ const BLOCKS: usize = 8;
 /// unit of the last place each time.
 const LONGEST: usize = 4096;
 
-/// The most matrices of a product: the second dimension of a grid.
-const MATRICES: usize = 65535;
-
 /// Whether the device has the instruction. Blackwell, which has TMA too, does not: it alone loads wide images.
 pub(super) fn runs_on(client: &Client) -> bool {
     let tma = client.properties().features.tma;
     tma.contains(Tma::Base) && !tma.contains(Tma::Im2colWide)
 }
 
-/// Whether products read an operand best as it lies: in f32 each of them takes it apart anyhow.
+/// Whether products read an operand best as it lies: in f32 each of them takes it apart anyhow, an operand of two products twice.
 pub(super) fn reads(x: &CubeTensor) -> bool {
     match x.dtype {
         DType::BF16 | DType::F16 => layout(x).is_some(),
@@ -63,7 +60,7 @@ pub(super) fn product(x: &CubeTensor, y: &CubeTensor, needed: Needed) -> Option<
     let matrices: usize = (0..rank - 2).map(|at| dims[at]).product();
     let fit = of_y.num_dims() == rank && (0..rank - 2).all(|at| dims[at] == of_y[at]);
     dims[rank - 1] = of_y[rank - 1];
-    let can = rank <= 4 && matrices <= MATRICES && fit;
+    let can = rank <= 4 && matrices <= GRID && fit;
     can.then(|| multiply(Factor::of(x), Factor::of(y), dims, x.dtype, needed))
 }
 

@@ -1,5 +1,6 @@
 use burn::tensor::activation::{log_softmax, softmax};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use contextlm_core::linear;
 
 use crate::EvalError;
 use crate::nll::floats;
@@ -51,20 +52,20 @@ pub(super) fn regression(
     let mut best = (f64::INFINITY, weight.value.clone(), bias.value.clone());
     for step in 0..=steps {
         if step % LOOK == 0 || step == steps {
-            let logits = start[1].clone() + stopping.clone().matmul(weight.value.clone()) + bias.value.clone();
+            let logits = start[1].clone() + linear(stopping.clone(), weight.value.clone(), None) + bias.value.clone();
             let nll: f64 = nll_of(logits, labels, &sets[1])?.iter().sum();
             if nll < best.0 {
                 best = (nll, weight.value.clone(), bias.value.clone());
             }
         }
-        let logits = start[0].clone() + training.clone().matmul(weight.value.clone()) + bias.value.clone();
+        let logits = start[0].clone() + linear(training.clone(), weight.value.clone(), None) + bias.value.clone();
         let off = (softmax(logits, 1) - wanted.clone()).div_scalar(samples as f64);
         let lr =
             LR / (width as f64).sqrt() * 0.5 * (1.0 + (std::f64::consts::PI * step as f64 / steps.max(1) as f64).cos());
-        weight.step(transposed.clone().matmul(off.clone()), lr);
+        weight.step(linear(transposed.clone(), off.clone(), None), lr);
         bias.step(off.sum_dim(0), lr);
     }
-    let ended = |start: &Tensor<2>, x: Tensor<2>| start.clone() + x.matmul(best.1.clone()) + best.2.clone();
+    let ended = |start: &Tensor<2>, x: Tensor<2>| start.clone() + linear(x, best.1.clone(), None) + best.2.clone();
     Ok([ended(&start[0], training), ended(&start[1], stopping), ended(&start[2], test)])
 }
 

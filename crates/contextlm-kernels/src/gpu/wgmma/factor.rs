@@ -14,7 +14,7 @@ const UNITS: u32 = 256;
 
 /// An operand in bf16 or f16, of two to four dimensions.
 pub(super) struct Factor {
-    /// Of f32 it has four: [3 * outer, inner, M, K], the three parts of every number one behind the other.
+    /// A copy has four dimensions, of f32 [3 * outer, inner, M, K], the parts of all numbers one behind the other.
     pub(super) tensor: CubeTensor,
     pub(super) layout: Layout,
     pub(super) thirds: bool,

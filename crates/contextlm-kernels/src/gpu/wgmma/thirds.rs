@@ -1,10 +1,11 @@
 //! f32 for an instruction that multiplies bf16: every number as the sum of three.
 //!
-//! A bf16 has 8 bits of mantissa, f32 has 24, so hi + mid + lo is the number itself. Of the nine products of two such sums, six
+//! A bf16 has 8 bits of mantissa, f32 has 24, so hi + mid + lo is the number itself, down to 2^-110, where lo
+//! becomes too small for a bf16. Of the nine products of two such sums, six
 //! matter: the other three are below the last bit of the result. Henry, Tang and Heinecke, "Leveraging the bfloat16 Artificial
 //! Intelligence Datatype For Higher-Precision Computations", <https://arxiv.org/abs/1904.06376>.
 //!
-//! An infinity, or more than bf16's largest number, 3.39e38, becomes NaN.
+//! An infinity becomes NaN, and so do more than bf16's largest number, 3.39e38, and sums that overflow.
 
 /// Which parts of x and y are multiplied, 0 being the largest; the smallest products first, so that they are not lost in the
 /// sum of the others.
