@@ -1,12 +1,12 @@
 //! NVIDIA's GPUs, whose matrix units may take f32 in a way of their own, against flex: `cargo test -p contextlm-tests
-//! --features cuda`, or with `CONTEXTLM_TEST_DEVICES=libtorch-cuda` and `--features libtorch`.
+//! --features cuda-cpp`, or with `CONTEXTLM_TEST_DEVICES=libtorch-cuda` and `--features libtorch`.
 
 use burn::tensor::{Device, FloatDType};
 use contextlm_core::{
     BackboneConfig, ContextConfig, ContextLmConfig, FusionKind, Gpt2Config, GptNeoXConfig, LlamaConfig,
 };
 use contextlm_data::Batches;
-use contextlm_tests::{contextlm, cpu, gpt2, llama, neox, tokens};
+use contextlm_tests::{FUSIONS, contextlm, cpu, gpt2, llama, neox, tokens};
 use contextlm_train::{TrainConfig, Trainer};
 
 use crate::backends::{BF16, F32, devices, difference, results_of, rounded_results_of};
@@ -62,11 +62,14 @@ fn check(family: usize, fusion: Option<FusionKind>) {
 #[test]
 fn bf16_computes_what_f32_computes() {
     for ((name, device), backbone) in gpus().flat_map(|gpu| wide().map(|backbone| (gpu.clone(), backbone))) {
-        for config in [ContextLmConfig::new(backbone.clone()), ContextLmConfig::new(backbone).with_default_context()] {
+        let plain = ContextLmConfig::new(backbone);
+        let with = |fusion| plain.clone().with_context(ContextConfig { fusion, ..ContextConfig::measured() });
+        for config in [vec![plain.clone()], FUSIONS.map(with).to_vec()].concat() {
+            let fusion = config.context.as_ref().map(|context| context.fusion);
             let build = |device: &Device| config.init_seeded(1, device).unwrap();
             let found = rounded_results_of(&build, &device, 60, FloatDType::BF16);
             let expected = rounded_results_of(&build, &cpu(), 60, FloatDType::F32);
-            let what = format!("{name}, bf16, {} parameters", build(&cpu()).parameters().total);
+            let what = format!("{name}, bf16, {} parameters, {fusion:?}", build(&cpu()).parameters().total);
             assert_eq!(difference(&found, &expected, BF16, &what), None);
         }
     }

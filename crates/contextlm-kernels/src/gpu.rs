@@ -1,4 +1,4 @@
-//! What GPUs (CubeCL's backends) are given instead of burn's own operations: matrix products that are chosen and not tuned,
+//! What GPUs (CubeCL's backends) are given instead of burn's own operations: matrix products that are chosen and mostly not tuned,
 //! and rows of scores and of logits that are read once instead of once for every operation on them.
 
 use burn::backend::ops::IntTensorOps;

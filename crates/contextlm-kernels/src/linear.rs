@@ -30,8 +30,8 @@ use crate::fused;
 /// On flex, a map of few rows reads every weight once, on all threads, at the speed of the memory: what decoding token by
 /// token needs. It takes W as it lies, also transposed (an LM head [V, D] as `head.transpose()`), in f32, bf16 and f16;
 /// sums are in f32. On LibTorch, a map and its gradients go over all rows at once, with the bias in the product. On GPUs
-/// (CubeCL) it is one product of all rows too; on NVIDIA's GPUs since Ampere by a kernel that is chosen and not tuned for, and in f32 as exact
-/// as f32 is, without TF32.
+/// (CubeCL) it is one product of all rows too; on NVIDIA's GPUs since Ampere in full f32, without TF32, and on
+/// Hopper, with the feature `cuda-cpp`, by a kernel that is not tuned for.
 ///
 /// # Shapes
 /// `[..., inputs]` with W [inputs, outputs] and b `[outputs]` to `[..., outputs]`

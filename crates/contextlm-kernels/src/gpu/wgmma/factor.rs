@@ -12,7 +12,7 @@ use crate::gpu::rows::{begin, elem, new_like, vector_size};
 
 const UNITS: u32 = 256;
 
-/// An operand in bf16 or f16, of two to four dimensions.
+/// An operand in f32, bf16 or f16, of two to four dimensions, as it is read: in bf16 or f16.
 pub(super) struct Factor {
     /// A copy has four dimensions, of f32 [3 * outer, inner, M, K], the parts of all numbers one behind the other.
     pub(super) tensor: CubeTensor,
