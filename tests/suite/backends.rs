@@ -86,7 +86,7 @@ pub(crate) struct Tolerance {
     /// Of the loss, relative.
     loss: f64,
     /// Of each gradient tensor, as L2 of the difference over max(L2 of the tensor, `floor` x global norm).
-    gradients: f64,
+    pub(crate) gradients: f64,
     floor: f64,
 }
 

@@ -9,7 +9,7 @@ use contextlm_data::Batches;
 use contextlm_tests::{FUSIONS, contextlm, cpu, gpt2, llama, neox, tokens};
 use contextlm_train::{TrainConfig, Trainer};
 
-use crate::backends::{BF16, F32, devices, difference, results_of, rounded_results_of};
+use crate::backends::{BF16, F32, Tolerance, devices, difference, results_of, rounded_results_of};
 
 /// One of every family, wide enough for the matrix units of a GPU: width 128, heads of 64.
 fn wide() -> [BackboneConfig; 3] {
@@ -61,6 +61,7 @@ fn check(family: usize, fusion: Option<FusionKind>) {
 /// bf16 on a GPU, of which every product and the attention are its own, against f32 on flex; contexts as they are initialised.
 #[test]
 fn bf16_computes_what_f32_computes() {
+    let mut wrong = Vec::new();
     for ((name, device), backbone) in gpus().flat_map(|gpu| wide().map(|backbone| (gpu.clone(), backbone))) {
         let plain = ContextLmConfig::new(backbone);
         let with = |fusion| plain.clone().with_context(ContextConfig { fusion, ..ContextConfig::measured() });
@@ -70,9 +71,15 @@ fn bf16_computes_what_f32_computes() {
             let found = rounded_results_of(&build, &device, 60, FloatDType::BF16);
             let expected = rounded_results_of(&build, &cpu(), 60, FloatDType::F32);
             let what = format!("{name}, bf16, {} parameters, {fusion:?}", build(&cpu()).parameters().total);
-            assert_eq!(difference(&found, &expected, BF16, &what), None);
+            // The gate is a single number, and so is what is off in its gradient, a sum over all places.
+            let tolerance = match fusion {
+                Some(FusionKind::GatedAdd) => Tolerance { gradients: 4e-2, ..BF16 },
+                _ => BF16,
+            };
+            wrong.extend(difference(&found, &expected, tolerance, &what));
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// A test of its own for every fusion: each compiles kernels for minutes, and they can run side by side in programs of their
