@@ -9,7 +9,7 @@ use contextlm_data::Batches;
 use contextlm_tests::{FUSIONS, contextlm, cpu, gpt2, llama, neox, tokens};
 use contextlm_train::{TrainConfig, Trainer};
 
-use crate::backends::{BF16, F32, Tolerance, devices, difference, results_of, rounded_results_of};
+use crate::backends::{BF16, BF16_GATE, F32, devices, difference, results_of, rounded_results_of};
 
 /// One of every family, wide enough for the matrix units of a GPU: width 128, heads of 64.
 fn wide() -> [BackboneConfig; 3] {
@@ -71,11 +71,7 @@ fn bf16_computes_what_f32_computes() {
             let found = rounded_results_of(&build, &device, 60, FloatDType::BF16);
             let expected = rounded_results_of(&build, &cpu(), 60, FloatDType::F32);
             let what = format!("{name}, bf16, {} parameters, {fusion:?}", build(&cpu()).parameters().total);
-            // The gate is a single number, and so is what is off in its gradient, a sum over all places.
-            let tolerance = match fusion {
-                Some(FusionKind::GatedAdd) => Tolerance { gradients: 4e-2, ..BF16 },
-                _ => BF16,
-            };
+            let tolerance = if fusion == Some(FusionKind::GatedAdd) { BF16_GATE } else { BF16 };
             wrong.extend(difference(&found, &expected, tolerance, &what));
         }
     }
