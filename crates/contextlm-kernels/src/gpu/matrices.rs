@@ -35,10 +35,10 @@ pub(super) fn layout(operand: &CubeTensor) -> Option<Layout> {
     aligned.then_some(layout)
 }
 
-/// Whether the rows of an operand, or the columns that lie together, begin at multiples of 16 bytes also in a copy without gaps.
-pub(super) fn ends_aligned(operand: &CubeTensor) -> bool {
+/// Whether what lies together in an operand begins at multiples of 16 bytes also in a copy without gaps.
+pub(super) fn ends_aligned(operand: &CubeTensor, layout: Layout) -> bool {
     let (shape, rank) = (operand.meta.shape(), operand.meta.num_dims());
-    let within = if layout(operand) == Some(Layout::Columns) { rank - 2 } else { rank - 1 };
+    let within = if layout == Layout::Columns { rank - 2 } else { rank - 1 };
     shape[within].is_multiple_of(ALIGNED / operand.dtype.size())
 }
 

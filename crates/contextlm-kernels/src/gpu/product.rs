@@ -5,9 +5,9 @@
 //! On NVIDIA's Hopper and with the feature `cuda-cpp` products are by a kernel of our own, `wgmma.rs`, but those of a single
 //! row, `vector.rs`, which all of NVIDIA's GPUs since Ampere take. Elsewhere among these, f32 is multiplied by units and not by
 //! matrix units. In bf16 and f16, where there is TMA, it is, by layout, the best of those of `cubek` that were timed on an H100
-//! on 2026-11-26; docs/src/cuda.md has them. Where they are not meant to run (no TMA; a small product; rows that do not begin at 16 bytes; shapes
-//! unlike those that were timed), and on other GPUs, burn tunes. What a launch refuses at once goes to burn too; what the driver
-//! refuses later, as tiles that are too large, would not, and none of those chosen asks for that.
+//! on 2026-11-26; docs/src/cuda.md has them. Where they are not meant to run (no TMA; a small product; rows that do not begin
+//! at 16 bytes; shapes unlike those that were timed), and on other GPUs, burn tunes. What a launch refuses at once goes to burn
+//! too; what the driver refuses later, as tiles that are too large, would not, and none of those chosen asks for that.
 
 use burn::backend::TensorMetadata;
 use burn::tensor::{DType, Shape};
@@ -148,10 +148,14 @@ fn with_tma(x: &CubeTensor, y: &CubeTensor, m: usize, n: usize) -> Option<Levels
     const STAGE: usize = 64;
     let k = *x.meta.shape().iter().last()?;
     let has_tma = x.client.properties().features.tma.contains(Tma::Base);
-    if !has_tma || m.min(n).min(k) < SMALL || !ends_aligned(x) || !ends_aligned(y) {
+    if !has_tma || m.min(n).min(k) < SMALL {
         return None;
     }
-    match (layout(x)?, layout(y)?) {
+    let (of_x, of_y) = (layout(x)?, layout(y)?);
+    if !ends_aligned(x, of_x) || !ends_aligned(y, of_y) {
+        return None;
+    }
+    match (of_x, of_y) {
         (Layout::Rows, Layout::Columns) => {
             let args = SimpleArgs { multi_rows: true, tile_matmul: TileMatmulKind::Cmma };
             Some(Levels::SimpleTmaCmma(Inferred(args)))
