@@ -95,23 +95,31 @@ pub fn contextlm(backbone: BackboneConfig, context: ContextConfig, device: &Devi
 }
 
 /// Adds to every parameter of the context path a pattern that depends on its place, in the order of the modules.
-pub fn disturb<B: Backbone>(mut model: ContextLm<B>) -> ContextLm<B> {
-    struct Disturb(f32);
+pub fn disturb<B: Backbone>(model: ContextLm<B>) -> ContextLm<B> {
+    disturb_by(0.2, model)
+}
+
+/// The same with a pattern of another height.
+pub fn disturb_by<B: Backbone>(height: f32, mut model: ContextLm<B>) -> ContextLm<B> {
+    struct Disturb {
+        height: f32,
+        phase: f32,
+    }
     impl ModuleMapper for Disturb {
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            self.0 += 1.0;
-            let phase = self.0;
+            self.phase += 1.0;
+            let (height, phase) = (self.height, self.phase);
             param.map(|tensor| {
                 let shape = tensor.dims();
                 let count = shape.iter().product::<usize>();
-                let values: Vec<f32> = (0..count).map(|i| 0.2 * ((i as f32) * 0.7 + phase).sin()).collect();
+                let values: Vec<f32> = (0..count).map(|i| height * ((i as f32) * 0.7 + phase).sin()).collect();
                 let grad = tensor.is_require_grad();
                 let noise = Tensor::<D>::from_data(TensorData::new(values, shape), &tensor.device());
                 (tensor.detach() + noise).detach().set_require_grad(grad)
             })
         }
     }
-    model.context = model.context.map(|path| path.map(&mut Disturb(0.0)));
+    model.context = model.context.map(|path| path.map(&mut Disturb { height, phase: 0.0 }));
     model
 }
 

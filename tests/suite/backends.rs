@@ -41,6 +41,20 @@ pub(crate) struct Results {
     gradients: Vec<(String, Vec<f32>)>,
 }
 
+/// Of several models of one shape: their numbers after one another, the mean of their losses.
+pub(crate) fn together(results: Vec<Results>) -> Results {
+    let loss = results.iter().map(|results| results.loss).sum::<f64>() / results.len() as f64;
+    let add = |mut all: Results, next: Results| {
+        all.logits.extend(next.logits);
+        for ((path, gradient), (same, more)) in all.gradients.iter_mut().zip(next.gradients) {
+            assert_eq!(*path, same);
+            gradient.extend(more);
+        }
+        all
+    };
+    Results { loss, ..results.into_iter().reduce(add).unwrap() }
+}
+
 fn results(build: &dyn Fn(&Device) -> ContextLm, device: &Device) -> Results {
     results_of(build, device, 11)
 }
@@ -93,8 +107,6 @@ pub(crate) struct Tolerance {
 pub(crate) const F32: Tolerance = Tolerance { logits: 1e-4, loss: 1e-5, gradients: 1e-3, floor: 1e-4 };
 /// bf16 against f32, with the same parameters; rounding adds up on the way back.
 pub(crate) const BF16: Tolerance = Tolerance { logits: 2e-2, loss: 2e-2, gradients: 2e-2, floor: 1e-2 };
-/// The same for a gate of one number: all that is off in its gradient, a sum over all places, is in that number.
-pub(crate) const BF16_GATE: Tolerance = Tolerance { gradients: 4e-2, ..BF16 };
 
 /// What is wrong, if there is something.
 pub(crate) fn difference(found: &Results, expected: &Results, tolerance: Tolerance, what: &str) -> Option<String> {
