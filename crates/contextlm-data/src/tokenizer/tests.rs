@@ -112,17 +112,16 @@ fn vocabulary_sizes() {
     }
 }
 
-/// A minute for each of these where the trainer gets them as one word.
+/// The trainer, whose time grows with the square of a word, gets none of these as one word: none becomes a token.
 #[test]
-fn endless_words_train_in_no_time() {
-    let start = std::time::Instant::now();
+fn endless_words_are_cut() {
     for run in [" ", "a", "ACGTTGCA"] {
         let text = run.repeat((1 << 20) / run.len());
         let tokenizer = Tokenizer::train([Ok(Document::new(text.clone()))], 300).unwrap();
-        assert!(tokenizer.vocab_size() > 257);
+        let longest = tokenizer.inner.get_vocab(false).into_keys().map(|token| token.chars().count()).max();
+        assert_eq!(longest, Some(256), "{run:?}");
         assert!(tokenizer.decode(&tokenizer.encode(&text).unwrap()).unwrap() == text);
     }
-    assert!(start.elapsed().as_secs() < 60);
 }
 
 #[test]
