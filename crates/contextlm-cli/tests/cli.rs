@@ -211,8 +211,8 @@ fn mistakes_are_named_in_a_line() {
         (&["score", "--model", model, "--tokens", "1 61"], "token 61: the model has 61"),
         (&["score", "--model", model, "--tokens", "1 2", "--device", "gpu"], "there is no such device"),
         (&["score", "--model", model, "--text", "hello"], "tokenizer.json"),
-        (&["import", "--from", "/nowhere", "--out", "/tmp/x"], "/nowhere"),
-        (&["import", "--from", model, "--out", "/tmp/x", "--key-map", "/nowhere"], "/nowhere"),
+        (&["import", "--from", "/nowhere", "--out", "/absent/x"], "/nowhere"),
+        (&["import", "--from", model, "--out", "/absent/x", "--key-map", "/nowhere"], "/nowhere"),
     ] {
         let found = fails(args, 1);
         assert!(found.contains(message) && found.trim_end().lines().count() == 1, "{args:?}: {found}");
