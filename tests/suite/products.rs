@@ -3,6 +3,7 @@
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use contextlm_kernels::linear;
+use contextlm_tests::cpu;
 
 use crate::backends::devices;
 
@@ -35,7 +36,7 @@ fn numbers(tensor: Tensor<2>) -> Vec<f32> {
 
 #[test]
 fn whole_numbers_are_multiplied_exactly() {
-    let flex = contextlm_device::device("cpu").unwrap().autodiff();
+    let flex = cpu().autodiff();
     let rounded = |values: &[f32], dtype: DType| {
         let values: Tensor<1> = Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), &flex);
         values.cast(dtype).cast(DType::F32).into_data().try_to_vec::<f32>().unwrap()
@@ -105,7 +106,7 @@ fn whole_numbers_of_f32_keep_all_their_bits() {
         };
         numbers(linear(stored([rows, inputs], turned[0], x, of_x), stored([inputs, outputs], turned[1], w, of_w), None))
     };
-    let flex = contextlm_device::device("cpu").unwrap();
+    let flex = cpu();
     for (name, device) in devices() {
         if name == "wgpu" {
             continue;

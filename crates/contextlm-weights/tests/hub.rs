@@ -122,7 +122,7 @@ fn a_download_that_stalls_is_given_up_and_kept() {
     options.stall = Duration::from_millis(300);
     let error = find("org/name", &options).unwrap_err().to_string();
     assert!(error.contains("model.safetensors: nothing came for 300ms"), "{error}");
-    // In this process the first call still holds the file.
+    // In this process the call that stalled still holds the file.
     let part = server.options.cache.join("models--org--name/blobs/tag-of-model-safetensors.part");
     assert_eq!(fs::metadata(part).unwrap().len(), 2000);
 }

@@ -1,7 +1,11 @@
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor};
 
 use super::*;
 use crate::attention_with;
+
+#[path = "../../../tests/kernels/noise.rs"]
+mod noise;
+use noise::noise;
 
 /// Output and gradients of q, k and v, for an upstream gradient that differs everywhere.
 fn results(inputs: &[Tensor<4>; 3], attend: impl Fn(Tensor<4>, Tensor<4>, Tensor<4>) -> Tensor<3>) -> [Vec<f32>; 4] {
@@ -21,24 +25,11 @@ fn error(found: &[f32], expected: &[f32]) -> f64 {
     difference / norm(&mut expected.iter().copied()).max(1e-30)
 }
 
-/// Repeatable values in -2..2 that look random: of values from the device's generator, one set in a thousand has gradients
-/// that cancel so far that bf16 misses its limit.
-fn noise<const D: usize>(shape: [usize; D], seed: u64, device: &Device) -> Tensor<D> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let values: Vec<f32> = (0..shape.iter().product())
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            ((state >> 40) as f64 / (1u64 << 22) as f64 - 2.0) as f32
-        })
-        .collect();
-    Tensor::from_data(TensorData::new(values, shape), device)
-}
-
+/// The same in every run: of values from the device's generator, one set in a thousand has gradients that cancel so far that
+/// bf16 misses its limit.
 fn inputs(rows: usize, [queries, keys]: [usize; 2], [heads, kv_heads]: [usize; 2], device: &Device) -> [Tensor<4>; 3] {
     let device = device.clone().inner();
-    let of = |length, heads, seed| noise([rows, length, heads, 8], seed, &device);
+    let of = |length, heads, seed| noise(rows * length, heads * 8, seed, &device).reshape([rows, length, heads, 8]);
     let [q, k, v] = [of(queries, heads, 1), of(keys, kv_heads, 2), of(keys, kv_heads, 3)];
     // The same values in either type.
     [q, k, v].map(|x| Tensor::from_inner(x.cast(DType::BF16).cast(DType::F32)))
@@ -75,7 +66,7 @@ fn a_projection_has_one_gradient() {
     let device = Device::flex().autodiff();
     let ranges = KeyRanges::causal(0, 5);
     for order in [QkvOrder::Parts, QkvOrder::Heads] {
-        let qkv = noise([2, 5, 3 * 3 * 8], 1, &device);
+        let qkv = noise(2 * 5, 3 * 3 * 8, 1, &device).reshape([2, 5, 3 * 3 * 8]);
         let run = |attend: &dyn Fn(Tensor<3>) -> Tensor<3>| {
             let qkv = qkv.clone().require_grad();
             let out = attend(qkv.clone());
@@ -84,9 +75,11 @@ fn a_projection_has_one_gradient() {
             [out, qkv.grad(&gradients).unwrap()].map(|x| x.into_data().try_to_vec::<f32>().unwrap())
         };
         for rotated in [0, 6, 8] {
-            let half = noise([1, 5, 1, rotated / 2], 2, &device);
-            let turned =
-                (rotated > 0).then(|| Tensor::cat(vec![half.clone(), half], 3)).map(|x| (x.clone().cos(), x.sin()));
+            let turned = (rotated > 0).then(|| {
+                let half = noise(5, rotated / 2, 2, &device).reshape([1, 5, 1, rotated / 2]);
+                let angles = Tensor::cat(vec![half.clone(), half], 3);
+                (angles.clone().cos(), angles.sin())
+            });
             let found = run(&|qkv| attention_of_projection(qkv, 3, order, turned.clone(), &ranges, 0.3));
             let expected = run(&|qkv| {
                 let [mut q, mut k, v] = split_projection(qkv, 3, order);
