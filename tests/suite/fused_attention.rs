@@ -219,6 +219,50 @@ fn packed_documents_and_rows_of_different_pasts() {
     compare([2, 2, 51, 2, 2, 8], &pasts);
 }
 
+/// As in decoding: a query a row from the middle of a projection, keys and values from the beginning of a cache, and no gradients.
+#[test]
+fn one_query_with_keys_from_a_cache() {
+    const ROOM: usize = 3;
+    let last = |keys: usize| KeyRanges::causal(keys - 1, 1);
+    for ([rows, keys, heads, kv_heads, width], ranges) in [
+        ([1, 1, 1, 1, 8], last(1)),
+        ([2, 40, 4, 2, 16], last(40)),
+        ([3, 40, 4, 2, 8], KeyRanges::new(vec![vec![0..1], vec![0..40], vec![7..33]], 40)),
+        ([1, 600, 3, 1, 64], last(600)),
+        ([2, 257, 2, 2, 128], last(257)),
+        // Without a kernel for it on GPUs.
+        ([1, 40, 2, 1, 20], last(40)),
+        ([1, 40, 1, 1, 136], last(40)),
+        ([1, 4097, 1, 1, 8], last(4097)),
+    ] {
+        for (name, device) in devices() {
+            for (dtype, tolerance) in [(DType::F32, 1e-5), (DType::BF16, 2e-2), (DType::F16, 2e-2)] {
+                let no_kernel = width % 8 != 0 || width > 128 || keys > 4096;
+                // Without a GPU, wgpu takes long to tune products of f16.
+                if !device.supports_dtype(dtype) || name == "wgpu" && no_kernel && dtype != DType::F32 {
+                    continue;
+                }
+                let run = |dtype: DType, fused: bool, device: &Device| {
+                    let of = |shape, seed| noise::<4>(shape, seed, device).cast(dtype);
+                    let q = of([rows, 1, heads + 2, width], 1.0).narrow(2, 1, heads);
+                    let [k, v] = [2.0, 3.0].map(|seed| {
+                        let cache = of([rows, kv_heads, keys + ROOM, width], seed);
+                        cache.narrow(2, 0, keys).swap_dims(1, 2)
+                    });
+                    let y = match fused {
+                        true => attention(q, k, v, &ranges, 0.3),
+                        false => attention_with(q, k, v, &ranges, 0.3, |weights| weights),
+                    };
+                    assert_eq!(y.dims(), [rows, 1, heads * width]);
+                    values(y.cast(DType::F32))
+                };
+                let what = format!("{name} {dtype:?} {:?}", [rows, keys, heads, kv_heads, width]);
+                assert_near(&what, &run(dtype, true, &device), &run(DType::F32, false, &cpu()), tolerance);
+            }
+        }
+    }
+}
+
 #[test]
 fn no_rows_and_no_queries() {
     for (name, device) in devices() {

@@ -8,6 +8,7 @@ use contextlm_kernels::{
     CrossEntropyOptions, IGNORE_INDEX, embedding, gelu, gelu_tanh, layer_norm, linear, linear_cross_entropy, rms_norm,
     swiglu,
 };
+use contextlm_tests::cpu;
 
 use crate::backends::{devices, reference};
 use crate::fused_attention::{assert_near, noise, values};
@@ -133,6 +134,31 @@ fn linear_maps() {
     let plain = |x: &[Tensor<2>]| linear(x[0].clone(), x[1].clone().transpose(), None);
     let shapes = |rows, width| vec![[rows, width], [outputs(width), width]];
     compare("map", plain, |x| x[0].clone().matmul(x[1].clone().transpose()), shapes);
+}
+
+/// Models in bf16 keep their vectors in f32: so does the gradient of a bias.
+#[test]
+fn a_bias_in_f32_of_a_map_in_bf16() {
+    let run = |dtype: DType, device: &Device| {
+        let leaf = |shape, seed| noise::<2>(shape, seed, device).cast(DType::BF16).cast(dtype).detach().require_grad();
+        let (x, weight, bias) = (leaf([6, 32], 1.0), leaf([32, 24], 2.0), noise([24], 3.0, device).require_grad());
+        let y = linear(x.clone(), weight.clone(), Some(bias.clone()));
+        assert_eq!(y.dtype(), dtype);
+        let gradients = (y.clone().cast(DType::F32) * noise([6, 24], 4.0, device)).sum().backward();
+        let of_bias = bias.grad(&gradients).unwrap();
+        assert_eq!(of_bias.dtype(), DType::F32);
+        let of = |leaf: &Tensor<2>| values(leaf.grad(&gradients).unwrap().cast(DType::F32));
+        [values(y.cast(DType::F32)), of(&x), of(&weight), values(of_bias)]
+    };
+    let expected = run(DType::F32, &cpu().autodiff());
+    for (name, device) in devices().into_iter().chain([("cpu".to_string(), cpu())]) {
+        // Without a GPU, wgpu takes long to tune products of f16, and has no bf16.
+        if device.supports_dtype(DType::BF16) {
+            for (part, (found, expected)) in run(DType::BF16, &device.autodiff()).iter().zip(&expected).enumerate() {
+                assert_near(&format!("{name}, part {part}"), found, expected, 1e-2);
+            }
+        }
+    }
 }
 
 /// Of a table: fewer than there are tokens, one of which nobody uses.

@@ -4,6 +4,8 @@ mod backward;
 mod composed;
 #[cfg(feature = "flex")]
 mod flex;
+#[cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu"))]
+mod gpu;
 #[cfg(feature = "libtorch")]
 mod libtorch;
 mod ops;

@@ -10,10 +10,12 @@ mod adamw;
 mod along;
 mod attention;
 mod embedding;
+mod gelu;
 mod loss;
 mod matrices;
 mod needed;
 mod norm;
+mod one_query;
 mod ops;
 mod product;
 mod projection;
@@ -28,6 +30,7 @@ mod vector;
 #[cfg(feature = "cuda-cpp")]
 mod wgmma;
 
+pub(crate) use one_query::has_kernel as one_query_has_kernel;
 pub(crate) use ops::GpuOps;
 pub(crate) use product::tunes_f32;
 pub(crate) use squares::{Place, places};

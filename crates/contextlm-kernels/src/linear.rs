@@ -23,6 +23,7 @@ use burn::tensor::Tensor;
 use burn::tensor::module::linear as burn_linear;
 use ops::LinearMapOps;
 
+use crate::device::on_cubecl;
 use crate::fused;
 
 /// A linear map, `x W + b`.
@@ -31,7 +32,8 @@ use crate::fused;
 /// token needs. It takes W as it lies, also transposed (an LM head [V, D] as `head.transpose()`), in f32, bf16 and f16;
 /// sums are in f32. On LibTorch, a map and its gradients go over all rows at once, with the bias in the product. On GPUs
 /// (CubeCL) it is one product of all rows too; on NVIDIA's GPUs since Ampere in full f32, without TF32, and on
-/// Hopper, with the feature `cuda-cpp`, by a kernel that is not tuned for.
+/// Hopper, with the feature `cuda-cpp`, by a kernel that is not tuned for. A bias of another type than the rest is
+/// changed to that type.
 ///
 /// # Shapes
 /// `[..., inputs]` with W [inputs, outputs] and b `[outputs]` to `[..., outputs]`
@@ -46,8 +48,10 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
         assert_eq!(biases, outputs, "bias has {biases} elements, weight has {outputs} outputs: they must be equal");
     }
     if !fused() {
-        return burn_linear(x, weight, bias);
+        let dtype = x.dtype();
+        return burn_linear(x, weight, bias.map(|bias| bias.cast(dtype)));
     }
+    let bias = bias.map(|bias| if on_cubecl(&x) || bias.dtype() == x.dtype() { bias } else { bias.cast(x.dtype()) });
     let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
     Tensor::from_dispatch(match bias {
         None => Dispatch::linear_map(x, weight),

@@ -29,7 +29,7 @@ pub fn apply<const R: usize>(map: &Linear, x: Tensor<R>) -> Tensor<R> {
     if matches!(dtype, DType::QFloat(_)) {
         return linear_int8(cast(x, DType::F32), weight, map.bias.as_ref().map(|bias| bias.val()));
     }
-    linear(cast(x, dtype), weight, map.bias.as_ref().map(|bias| cast(bias.val(), dtype)))
+    linear(cast(x, dtype), weight, map.bias.as_ref().map(|bias| bias.val()))
 }
 
 /// Whether `x W` in f32 is x to the last bit where W is the identity. Elsewhere products may round what they are given:

@@ -23,6 +23,3 @@ pub(crate) trait GeluOps: Backend {
         composed::gradient::<Self>(x, upstream, kind)
     }
 }
-
-#[cfg(any(feature = "wgpu", feature = "cuda", feature = "cpu"))]
-impl GeluOps for burn::backend::Cube {}

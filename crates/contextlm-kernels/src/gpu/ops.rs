@@ -6,10 +6,10 @@ use burn_cubecl::CubeBackend;
 
 #[cfg(feature = "fusion")]
 use super::shapes::{
-    numbers_of_columns, numbers_of_rows, of_attention, of_entries, of_heads, of_projection, with_last,
+    numbers_of_columns, numbers_of_rows, of_attention, of_entries, of_heads, of_one_query, of_projection, with_last,
 };
 use super::squares::Place;
-use super::{adamw, attention, embedding, loss, norm, product, projection, rotary, squares, sums};
+use super::{adamw, attention, embedding, gelu, loss, norm, one_query, product, projection, rotary, squares, sums};
 use crate::QkvOrder;
 use crate::adamw::Factors;
 use crate::attention::masked::Scoring;
@@ -34,6 +34,17 @@ pub(crate) trait GpuOps: Backend {
         bias: FloatTensor<Self>,
         scoring: Scoring,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    /// Attention of one query a row, q [B, 1, H, Dh], k and v [B, S, G, Dh], where G divides H, all of one type: [B, 1, H*Dh];
+    /// bias [B or 1, 1, 1, S], f32. Where [`one_query_has_kernel`](super::one_query_has_kernel).
+    #[fusion(meta = |q, _, _, _, _| of_one_query(q))]
+    fn gpu_one_query(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        scale: f64,
+    ) -> FloatTensor<Self>;
 
     /// Gradients of q, k and v, for out and upstream [B, T, H*Dh].
     #[fusion(meta = |q, k, _, _, _, _, _, _| of_attention(q, k))]
@@ -76,6 +87,14 @@ pub(crate) trait GpuOps: Backend {
         eps: f64,
         centred: bool,
     ) -> FloatTensor<Self>;
+
+    /// The exact GELU, in f32, bf16 or f16.
+    #[fusion(dtype = x, shape = x)]
+    fn gpu_gelu(x: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// Upstream times its derivative at x, both of one type.
+    #[fusion(dtype = x, shape = x)]
+    fn gpu_gelu_backward(x: FloatTensor<Self>, upstream: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// x [B, T, H, Dh] turned by cos and sin, f32, [B or 1, T, 1, R], of which the first halves of rows are read; or turned `back`.
     #[fusion(dtype = x, shape = x)]
@@ -247,6 +266,24 @@ impl GpuOps for CubeBackend {
         scoring: Scoring,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         attention::forward([q, k, v], bias, scoring)
+    }
+
+    fn gpu_one_query(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        scale: f64,
+    ) -> FloatTensor<Self> {
+        one_query::attend([q, k, v], bias, scale as f32)
+    }
+
+    fn gpu_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        gelu::forward(x)
+    }
+
+    fn gpu_gelu_backward(x: FloatTensor<Self>, upstream: FloatTensor<Self>) -> FloatTensor<Self> {
+        gelu::backward(x, upstream)
     }
 
     fn gpu_attention_backward(

@@ -19,6 +19,12 @@ pub(super) fn numbers_of_rows(rows: &TensorSpec) -> TensorSpec {
     TensorSpec::new(shape, DType::F32)
 }
 
+/// The heads of one query side by side.
+pub(super) fn of_one_query(q: &TensorSpec) -> TensorSpec {
+    let [rows, length, heads, width] = q.shape.dims();
+    TensorSpec::new(Shape::new([rows, length, heads * width]), q.dtype)
+}
+
 /// The gradients of queries, keys and values: all of the type of the products of queries.
 pub(super) fn of_attention(q: &TensorSpec, k: &TensorSpec) -> (TensorSpec, TensorSpec, TensorSpec) {
     let of_keys = || TensorSpec::new(k.shape.clone(), q.dtype);

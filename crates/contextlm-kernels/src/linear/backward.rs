@@ -5,7 +5,8 @@ use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::Checkpoi
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend};
+use burn::backend::{Autodiff, Backend, TensorMetadata};
+use burn::tensor::FloatDType;
 
 use super::ops::LinearMapOps;
 
@@ -13,7 +14,7 @@ use super::ops::LinearMapOps;
 #[derive(Debug)]
 struct Map;
 
-/// Parents: x, weight and bias. State: as above.
+/// Parents: x, weight and bias. State: as above, and the type of the bias.
 #[derive(Debug)]
 struct BiasedMap;
 
@@ -48,14 +49,15 @@ impl<B: Backend + LinearMapOps> Backward<B, 2> for Map {
 }
 
 impl<B: Backend + LinearMapOps> Backward<B, 3> for BiasedMap {
-    type State = State;
+    type State = (State, FloatDType);
 
-    fn backward(self, ops: Ops<State, 3>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
         let upstream = grads.consume::<B>(&ops.node);
         let [of_x, of_weight, of_bias] = ops.parents.map(|parent| parent.map(|parent| parent.id));
-        register::<B>(ops.state, [of_x, of_weight], &upstream, grads, checkpointer);
+        let (state, dtype) = ops.state;
+        register::<B>(state, [of_x, of_weight], &upstream, grads, checkpointer);
         if let Some(node) = of_bias {
-            grads.register::<B>(node, B::map_bias_backward(upstream));
+            grads.register::<B>(node, B::map_bias_backward(upstream, dtype));
         }
     }
 }
@@ -83,7 +85,7 @@ impl<B: Backend + LinearMapOps, C: CheckpointStrategy> LinearMapOps for Autodiff
         match BiasedMap.prepare::<C>([x.node(), weight.node(), bias.node()]).compute_bound().stateful() {
             OpsKind::Tracked(mut prep) => {
                 let state = [weight_tracked.then(|| prep.checkpoint(&x)), x_tracked.then(|| prep.checkpoint(&weight))];
-                prep.finish(state, map(x, weight, bias))
+                prep.finish((state, bias.dtype().into()), map(x, weight, bias))
             }
             OpsKind::UnTracked(prep) => prep.finish(map(x, weight, bias)),
         }

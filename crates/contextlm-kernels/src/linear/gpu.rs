@@ -3,7 +3,7 @@
 use burn::backend::ops::{FloatTensorOps, ModuleOps};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Cube, TensorMetadata};
-use burn::tensor::Shape;
+use burn::tensor::{FloatDType, Shape};
 
 use super::no_rows::weight_gradient;
 use super::ops::LinearMapOps;
@@ -20,6 +20,8 @@ impl LinearMapOps for Cube {
         let mut beside = Shape::from(vec![1; product.shape().num_dims()]);
         let last = beside.num_dims() - 1;
         beside[last] = bias.shape().num_elements();
+        // Behind the product, where fusion makes it part of the sum.
+        let bias = cast::<Self>(bias, product.dtype().into());
         Self::float_add(product, Self::float_reshape(bias, beside))
     }
 
@@ -39,11 +41,11 @@ impl LinearMapOps for Cube {
         Self::gpu_product(Self::float_transpose(x), upstream)
     }
 
-    fn map_bias_backward(upstream: FloatTensor<Self>) -> FloatTensor<Self> {
-        let (shape, dtype) = (upstream.shape(), upstream.dtype());
-        if shape.num_elements() == 0 {
-            return Self::linear_bias_backward(upstream);
-        }
-        cast::<Self>(Self::gpu_column_sums(upstream), dtype.into())
+    fn map_bias_backward(upstream: FloatTensor<Self>, dtype: FloatDType) -> FloatTensor<Self> {
+        let sums = match upstream.shape().num_elements() {
+            0 => Self::linear_bias_backward(upstream),
+            _ => Self::gpu_column_sums(upstream),
+        };
+        cast::<Self>(sums, dtype)
     }
 }

@@ -3,6 +3,7 @@
 //! Burn's own keep a batch of rows a batch, which LibTorch multiplies one by one, and add the bias in a pass of its own.
 
 use burn::backend::LibTorch;
+use burn::tensor::FloatDType;
 use tch::Tensor;
 
 use super::ops::LinearMapOps;
@@ -25,7 +26,7 @@ impl LinearMapOps for LibTorch {
         TorchTensor::new(as_rows(&x.tensor).tr().mm(&as_rows(&upstream.tensor)))
     }
 
-    fn map_bias_backward(upstream: TorchTensor) -> TorchTensor {
+    fn map_bias_backward(upstream: TorchTensor, _: FloatDType) -> TorchTensor {
         let rows = as_rows(&upstream.tensor);
         TorchTensor::new(rows.sum_dim_intlist([0i64].as_slice(), false, rows.kind()))
     }

@@ -3,6 +3,9 @@
 use burn::backend::ops::ModuleOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, backend_extension};
+use burn::tensor::FloatDType;
+
+use crate::cast::cast;
 
 /// Linear maps. The macro knows no tensor that may be missing, hence two methods.
 #[backend_extension(
@@ -18,7 +21,7 @@ pub(crate) trait LinearMapOps: Backend {
         <Self as ModuleOps<Self>>::linear(x, weight, None)
     }
 
-    /// x W + b.
+    /// x W + b; on CubeCL, b may be of another type.
     #[allow(unused_variables)]
     fn biased_map(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
         <Self as ModuleOps<Self>>::linear(x, weight, Some(bias))
@@ -36,9 +39,9 @@ pub(crate) trait LinearMapOps: Backend {
         <Self as ModuleOps<Self>>::linear_weight_backward(x, upstream)
     }
 
-    /// The gradient of the bias.
+    /// The gradient of the bias, in its type.
     #[allow(unused_variables)]
-    fn map_bias_backward(upstream: FloatTensor<Self>) -> FloatTensor<Self> {
-        <Self as ModuleOps<Self>>::linear_bias_backward(upstream)
+    fn map_bias_backward(upstream: FloatTensor<Self>, dtype: FloatDType) -> FloatTensor<Self> {
+        cast::<Self>(<Self as ModuleOps<Self>>::linear_bias_backward(upstream), dtype)
     }
 }

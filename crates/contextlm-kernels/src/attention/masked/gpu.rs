@@ -7,7 +7,7 @@ use burn::tensor::{DType, Shape};
 
 use super::projection::{self, Split};
 use super::{MaskedAttentionOps, Scoring, by_heads, fewer_heads};
-use crate::gpu::GpuOps;
+use crate::gpu::{GpuOps, one_query_has_kernel};
 
 impl MaskedAttentionOps for Cube {
     fn masked_attention_with_sums(
@@ -31,6 +31,10 @@ impl MaskedAttentionOps for Cube {
         bias: FloatTensor<Self>,
         scoring: Scoring,
     ) -> FloatTensor<Self> {
+        let ([_, queries, _, width], [_, keys, _, _]) = (q.shape().dims(), k.shape().dims());
+        if queries == 1 && !no_scores(&q, &k) && reads(&q) && one_query_has_kernel(width, keys) {
+            return Self::gpu_one_query(q, k, v, bias, scoring.scale);
+        }
         Self::masked_attention_with_sums(q, k, v, bias, scoring).0
     }
 
@@ -114,5 +118,10 @@ fn no_scores(q: &FloatTensor<Cube>, k: &FloatTensor<Cube>) -> bool {
 /// Whether the parts of a projection are taken apart by a kernel.
 fn has_kernel(qkv: &FloatTensor<Cube>, cos: &FloatTensor<Cube>) -> bool {
     let any = [qkv, cos].iter().all(|tensor| tensor.shape().num_elements() > 0);
-    any && matches!(qkv.dtype(), DType::F32 | DType::BF16 | DType::F16)
+    any && reads(qkv)
+}
+
+/// Whether kernels read such numbers.
+fn reads(x: &FloatTensor<Cube>) -> bool {
+    matches!(x.dtype(), DType::F32 | DType::BF16 | DType::F16)
 }
