@@ -29,7 +29,8 @@ use crate::fused;
 /// output and one number for each query; so it is on LibTorch, whose own operation it is there, also in bf16 and f16; on its
 /// GPUs only where the keys of each query are all, or all up to its own, and the dimensions of a head a multiple of 8. Flash attention,
 /// which it is there in bf16 and f16, adds up the gradient of q in any order.
-/// On GPUs (CubeCL) it keeps the same, but has all scores of a call at a time; on NVIDIA's Hopper, with the feature `cuda-cpp`,
+/// On GPUs (CubeCL) it keeps the same, but has all scores of a call at a time, unless each row has one query, heads are at most
+/// 128 wide, there are up to 1024 keys and no gradients are wanted, as in decoding; on NVIDIA's Hopper, with the feature `cuda-cpp`,
 /// those above the diagonal are not computed where each query has all keys up to its own.
 /// Elsewhere it is [`attention_with`].
 ///

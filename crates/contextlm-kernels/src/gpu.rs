@@ -35,6 +35,11 @@ pub(crate) use ops::GpuOps;
 pub(crate) use product::tunes_f32;
 pub(crate) use squares::{Place, places};
 
+/// Whether kernels read numbers of such a type.
+pub(crate) fn reads(dtype: DType) -> bool {
+    matches!(dtype, DType::F32 | DType::BF16 | DType::F16)
+}
+
 /// Targets and numbers of tokens in a type that kernels read.
 pub(crate) fn signed(numbers: IntTensor<Cube>) -> IntTensor<Cube> {
     match numbers.dtype() {

@@ -47,11 +47,12 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
     if let Some([biases]) = bias.as_ref().map(Tensor::dims) {
         assert_eq!(biases, outputs, "bias has {biases} elements, weight has {outputs} outputs: they must be equal");
     }
+    // On CubeCL the gradient of the bias is added up in f32, and need not be rounded to the type of x.
+    let takes_any = fused() && on_cubecl(&x);
+    let bias = bias.map(|bias| if takes_any { bias } else { bias.cast(x.dtype()) });
     if !fused() {
-        let dtype = x.dtype();
-        return burn_linear(x, weight, bias.map(|bias| bias.cast(dtype)));
+        return burn_linear(x, weight, bias);
     }
-    let bias = bias.map(|bias| if on_cubecl(&x) || bias.dtype() == x.dtype() { bias } else { bias.cast(x.dtype()) });
     let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
     Tensor::from_dispatch(match bias {
         None => Dispatch::linear_map(x, weight),

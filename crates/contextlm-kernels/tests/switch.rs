@@ -1,7 +1,7 @@
 //! The fused operations off and on. Its own process, since the switch is that of the process.
 #![allow(clippy::unwrap_used)]
 
-use burn::tensor::{Device, Distribution, Int, Tensor};
+use burn::tensor::{DType, Device, Distribution, Int, Tensor};
 use contextlm_kernels::{
     CrossEntropyOptions, KeyRanges, attention, fused, gelu_tanh, layer_norm, linear, linear_cross_entropy, rms_norm,
     rotary, set_fused, swiglu,
@@ -21,7 +21,9 @@ fn all(x: Tensor<3>, angles: Tensor<4>, device: &Device) -> [Vec<f32>; 2] {
 
 /// A linear map of few rows, and the gradient of the loss.
 fn maps(x: &Tensor<2>, weight: &Tensor<2>) -> [Vec<f32>; 2] {
-    let y = linear(x.clone().inner(), weight.clone().inner(), None);
+    // The bias is of another type, as in models whose matrices alone are in bf16.
+    let bias = Tensor::full([weight.dims()[1]], 0.5, (&x.device().inner(), DType::BF16));
+    let y = linear(x.clone().inner(), weight.clone().inner(), Some(bias));
     let hidden = x.clone().require_grad();
     let targets = Tensor::<1, Int>::from_ints([0, 5, -100], &x.device());
     let loss =

@@ -55,7 +55,7 @@ mod tests {
     use burn::backend::ops::{ActivationOps, FloatTensorOps};
     use burn::tensor::TensorData;
 
-    /// The composed body is what CubeCL runs; here it runs on flex, whose own gradient is exact.
+    /// The composed body is what CubeCL runs in f32; here it runs on flex, whose own gradient is exact.
     #[test]
     fn the_composed_gradient_is_the_exact_one() {
         let tensor = |value: fn(f32) -> f32| {

@@ -1,5 +1,5 @@
-//! The exact GELU and its gradient, in f32 whatever the type of the tensors: burn's own is five operations, each rounded to that
-//! type, of which fusion makes one kernel in f32 alone.
+//! The exact GELU and its gradient of tensors in bf16 and f16, computed in f32. burn's own is five operations, each rounded to the
+//! type and launched by itself: fusion makes one kernel of them in f32 alone.
 
 use burn::backend::TensorMetadata;
 use burn_cubecl::cubecl;
@@ -99,6 +99,7 @@ pub(super) fn backward(x: CubeTensor, upstream: CubeTensor) -> CubeTensor {
     let n = vector_size(dtype.size(), &lengths);
     let (client, result, count) = (out.client.clone(), out.clone(), x.rows * x.width / n);
     let address = x.tensor.required_address_type().max(upstream.tensor.required_address_type());
+    let address = address.max(out.required_address_type());
     // As above; the caller has checked that both are of one shape and type.
     #[allow(unsafe_code)]
     unsafe {

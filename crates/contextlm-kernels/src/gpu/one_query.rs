@@ -15,11 +15,15 @@ use super::rows::{
 /// Planes of a cube.
 const PLANES: u32 = 8;
 
-/// The widest head: of 32 vectors of f32, one for every unit of the smallest cube. Widths are multiples of the longest vector's 8.
+/// The widest head. Widths are multiples of 8, the longest vector of bf16 and f16.
 const WIDEST: usize = 128;
 
-/// The most keys: they are read one run after the other, and as products by many cubes.
-const MOST: usize = 4096;
+/// The most vectors of a head, those of f32, each of which wants a unit of its own.
+const VECTORS: usize = WIDEST / 4;
+
+/// The most keys. A head's are read by one cube, run after run, and in products by many cubes: decoding with 512 to 576 keys was
+/// faster on an H100 in bf16 with this kernel, with more than 1024 it was not measured.
+const MOST: usize = 1024;
 
 /// Whether there is a kernel for heads of such a width and so many keys.
 pub(crate) fn has_kernel(width: usize, keys: usize) -> bool {
@@ -66,7 +70,7 @@ fn one_query_kernel<E: Float, N: Size>(
     let k_from = row * of_k.row + (head / sharing) * of_k.head;
     let v_from = row * of_v.row + (head / sharing) * of_v.head;
     let lanes = comptime!(units / vectors);
-    let (lane, part) = (unit / vectors, unit % vectors);
+    let (lane, vector) = (unit / vectors, unit % vectors);
     let mut weights = Shared::<[f32]>::new_slice(units);
     let mut max = f32::new(LOWEST);
     let mut sum = 0.0f32;
@@ -75,7 +79,8 @@ fn one_query_kernel<E: Float, N: Size>(
     while first < keys {
         let key = first + unit;
         let mut score = f32::new(LOWEST);
-        let mut one = 0.0f32;
+        // 1 where the unit has a key.
+        let mut there = 0.0f32;
         if key < keys {
             let mut product = 0.0f32;
             for at in 0..vectors {
@@ -87,11 +92,11 @@ fn one_query_kernel<E: Float, N: Size>(
                 }
             }
             score = product * scale + bias[row * bias_stride + key];
-            one = 1.0f32;
+            there = 1.0f32;
         }
-        let (of_run, sum_of_run) = of_all_units(score, one, slots, by_planes);
+        let (of_run, sum_of_run) = of_all_units(score, there, slots, by_planes);
         let larger_max = larger(max, of_run);
-        weights[unit] = one * f32::exp(score - larger_max);
+        weights[unit] = there * f32::exp(score - larger_max);
         sync_cube();
         let shrunk = f32::exp(max - larger_max);
         sum = sum * shrunk + sum_of_run * f32::exp(of_run - larger_max);
@@ -100,7 +105,7 @@ fn one_query_kernel<E: Float, N: Size>(
         if lane < lanes {
             let mut at = lane;
             while at < units && first + at < keys {
-                let value = Vector::<f32, N>::cast_from(v[v_from + (first + at) * of_v.entry + part]);
+                let value = Vector::<f32, N>::cast_from(v[v_from + (first + at) * of_v.entry + vector]);
                 mixed += Vector::new(weights[at]) * value;
                 at += lanes;
             }
@@ -131,9 +136,12 @@ fn readable(factors: &[CubeTensor; 3]) -> usize {
 pub(super) fn attend([q, k, v]: [CubeTensor; 3], bias: CubeTensor, scale: f32) -> CubeTensor {
     let ([rows, _, heads, width], [_, keys, kv_heads, _]) = (q.shape().dims(), k.shape().dims());
     let mut factors = [q, k, v].map(with_whole_rows);
-    let (units, bias) = (Units::of(&factors[0].client, PLANES), Rows::of(bias));
-    let count = units.dim.num_elems() as usize;
-    if width / readable(&factors) > count {
+    let mut units = Units::of(&factors[0].client, PLANES);
+    if units.count() < VECTORS {
+        units = Units::without_planes();
+    }
+    // With odd strides vectors are short, and a head may have more of them than there are units.
+    if width / readable(&factors) > units.count() {
         factors = factors.map(into_contiguous);
     }
     let n = readable(&factors);
@@ -141,13 +149,15 @@ pub(super) fn attend([q, k, v]: [CubeTensor; 3], bias: CubeTensor, scale: f32) -
         let [row, entry, head] = [0, 1, 2].map(|at| x.meta.strides()[at] / n);
         StridesLaunch::new(row, entry, head)
     });
-    let [q, k, v] = factors;
+    let ([q, k, v], bias) = (factors, Rows::of(bias));
     let out = new_like(&q, Shape::new([rows, 1, heads * width]), q.dtype);
     let (client, result, cubes, dtype) = (out.client.clone(), out.clone(), rows * heads, elem(q.dtype));
-    let address = k.required_address_type().max(v.required_address_type());
+    let address = [&k, &v, &out, &bias.tensor]
+        .iter()
+        .fold(q.required_address_type(), |most, x| most.max(x.required_address_type()));
     let bias_stride = if bias.rows == 1 { 0 } else { bias.stride };
-    // Every index is below the rows, heads, keys and the width of tensors whose shapes the caller has checked; there are at least as
-    // many units as vectors of a head, by WIDEST.
+    // Every index is below the rows, heads, keys and the width of tensors whose shapes and types the caller has checked; there are at
+    // least as many units as vectors of a head, as seen to above.
     #[allow(unsafe_code)]
     unsafe {
         one_query_kernel::launch_unchecked(
@@ -171,11 +181,26 @@ pub(super) fn attend([q, k, v]: [CubeTensor; 3], bias: CubeTensor, scale: f32) -
             heads / kv_heads,
             keys,
             width / n,
-            count,
+            units.count(),
             units.slots,
             units.by_planes,
             dtype,
         );
     }
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn its_limits() {
+        assert!([(8, 1), (24, 7), (128, 1024)].iter().all(|(width, keys)| has_kernel(*width, *keys)));
+        assert!(
+            [(4, 1), (20, 7), (136, 7), (0, 7), (8, 0), (8, 1025)]
+                .iter()
+                .all(|(width, keys)| !has_kernel(*width, *keys))
+        );
+    }
 }

@@ -88,7 +88,7 @@ pub(crate) trait GpuOps: Backend {
         centred: bool,
     ) -> FloatTensor<Self>;
 
-    /// The exact GELU, in f32, bf16 or f16.
+    /// The exact GELU, computed in f32.
     #[fusion(dtype = x, shape = x)]
     fn gpu_gelu(x: FloatTensor<Self>) -> FloatTensor<Self>;
 

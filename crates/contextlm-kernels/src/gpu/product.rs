@@ -31,6 +31,7 @@ use cubek::std::InputBinding;
 
 use super::matrices::{Layout, ends_aligned, layout};
 use super::needed::Needed;
+use super::reads;
 use super::rows::{elem, new_like};
 use super::vector;
 #[cfg(feature = "cuda-cpp")]
@@ -106,7 +107,7 @@ fn ours(x: &CubeTensor, y: &CubeTensor, needed: Needed) -> Option<CubeTensor> {
 /// they have since Ampere.
 fn is_for_cuda(x: &CubeTensor, y: &CubeTensor) -> bool {
     let any = x.shape().num_elements() > 0 && y.shape().num_elements() > 0;
-    let floats = x.dtype == y.dtype && matches!(x.dtype, DType::F32 | DType::BF16 | DType::F16);
+    let floats = x.dtype == y.dtype && reads(x.dtype);
     any && floats && has_tf32(&x.client)
 }
 

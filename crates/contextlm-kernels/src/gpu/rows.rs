@@ -33,8 +33,16 @@ impl Units {
         let one_size = hardware.plane_size_min == size && size > 1;
         match one_size && features.plane.contains(Plane::Ops) {
             true => Self { dim: CubeDim::new_1d(size * planes), slots: planes, by_planes: true },
-            false => Self { dim: CubeDim::new_1d(UNITS), slots: UNITS, by_planes: false },
+            false => Self::without_planes(),
         }
+    }
+
+    pub(super) fn without_planes() -> Self {
+        Self { dim: CubeDim::new_1d(UNITS), slots: UNITS, by_planes: false }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.dim.num_elems() as usize
     }
 }
 
@@ -72,11 +80,16 @@ impl Rows {
         if strides[last] != 1 && shape[last] != 1 {
             return None;
         }
-        if last == 0 {
-            return Some(shape[0]);
-        }
-        let even = (0..last - 1).all(|at| shape[at] == 1 || strides[at] == strides[at + 1] * shape[at + 1]);
-        even.then(|| strides[last - 1])
+        // From row to row; dimensions of a single entry may have any stride.
+        let mut outer = (0..last).rev().filter(|at| shape[*at] != 1);
+        let Some(inner) = outer.next() else { return Some(shape[last]) };
+        let mut expected = strides[inner] * shape[inner];
+        let even = outer.all(|at| {
+            let fits = strides[at] == expected;
+            expected *= shape[at];
+            fits
+        });
+        even.then(|| strides[inner])
     }
 }
 

@@ -26,6 +26,7 @@ impl LinearMapOps for LibTorch {
         TorchTensor::new(as_rows(&x.tensor).tr().mm(&as_rows(&upstream.tensor)))
     }
 
+    // `linear` has given the bias the type of upstream.
     fn map_bias_backward(upstream: TorchTensor, _: FloatDType) -> TorchTensor {
         let rows = as_rows(&upstream.tensor);
         TorchTensor::new(rows.sum_dim_intlist([0i64].as_slice(), false, rows.kind()))

@@ -1,13 +1,13 @@
-//! Masked attention on GPUs, by operations of heads that stand in `gpu/attention.rs`.
+//! Masked attention on GPUs, by operations of heads that stand in `gpu/attention.rs`, and of a single query in `gpu/one_query.rs`.
 
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Cube, TensorMetadata};
-use burn::tensor::{DType, Shape};
+use burn::tensor::Shape;
 
 use super::projection::{self, Split};
 use super::{MaskedAttentionOps, Scoring, by_heads, fewer_heads};
-use crate::gpu::{GpuOps, one_query_has_kernel};
+use crate::gpu::{GpuOps, one_query_has_kernel, reads};
 
 impl MaskedAttentionOps for Cube {
     fn masked_attention_with_sums(
@@ -32,7 +32,8 @@ impl MaskedAttentionOps for Cube {
         scoring: Scoring,
     ) -> FloatTensor<Self> {
         let ([_, queries, _, width], [_, keys, _, _]) = (q.shape().dims(), k.shape().dims());
-        if queries == 1 && !no_scores(&q, &k) && reads(&q) && one_query_has_kernel(width, keys) {
+        let one_type = reads(q.dtype()) && [&k, &v].iter().all(|x| x.dtype() == q.dtype());
+        if queries == 1 && one_type && !no_scores(&q, &k) && one_query_has_kernel(width, keys) {
             return Self::gpu_one_query(q, k, v, bias, scoring.scale);
         }
         Self::masked_attention_with_sums(q, k, v, bias, scoring).0
@@ -118,10 +119,5 @@ fn no_scores(q: &FloatTensor<Cube>, k: &FloatTensor<Cube>) -> bool {
 /// Whether the parts of a projection are taken apart by a kernel.
 fn has_kernel(qkv: &FloatTensor<Cube>, cos: &FloatTensor<Cube>) -> bool {
     let any = [qkv, cos].iter().all(|tensor| tensor.shape().num_elements() > 0);
-    any && reads(qkv)
-}
-
-/// Whether kernels read such numbers.
-fn reads(x: &FloatTensor<Cube>) -> bool {
-    matches!(x.dtype(), DType::F32 | DType::BF16 | DType::F16)
+    any && reads(qkv.dtype())
 }
