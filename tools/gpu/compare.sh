@@ -8,7 +8,7 @@
 # Variables: DEVICE (cuda:0; libtorch-cuda:0 keeps no kernels), GPU (0), STEPS (100), WIDTH (512), HEADS (8), LENGTH (512), BATCH (32768 tokens), MICRO (32 rows), LR (1e-3),
 # WARMUP (0.05 of the steps), DTYPE (bf16), EVAL_EVERY (0 steps: at the end), EVAL_TOKENS (262144), LIMIT (600 seconds a run).
 set -u
-(($# >= 6)) || { sed -n '2,12p' "$0"; exit 2; }
+(($# >= 6)) || { sed -n '2,/^set/{/^set/!p}' "$0"; exit 2; }
 programs=$(realpath "$1") out=$(mkdir -p "$2" && realpath "$2") shards=$(realpath "$3") caches=$(mkdir -p "$4" && realpath "$4")
 row=$5
 shift 5

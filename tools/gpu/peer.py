@@ -19,11 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-# layers, width, heads, vocabulary, positions, share of a head that is rotated (None: learned positions, serial, tied head)
-MODELS = {
-    "gpt2": (12, 768, 12, 50257, 1024, None),
-    "pythia-410m": (24, 1024, 16, 50304, 2048, 0.25),
-}
+from models import MODELS
+
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
 
 

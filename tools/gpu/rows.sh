@@ -8,7 +8,7 @@
 # context-ROW-SEED.json and summary.txt; the runs with their checkpoints are in OUT/ROW/seed-SEED.
 # Variables: SEEDS (0 1), ROWS (all six), GPUS (0), CONTEXT_TOKENS (131072, those of eval context), and those of compare.sh.
 set -u
-(($# == 4)) || { sed -n '2,12p' "$0"; exit 2; }
+(($# == 4)) || { sed -n '2,/^set/{/^set/!p}' "$0"; exit 2; }
 here=$(dirname "$0")
 programs=$(realpath "$1") out=$(mkdir -p "$2" && realpath "$2") shards=$3 caches=$4
 rows=${ROWS:-contextlm-w2 constant-deep contextlm-w4 plain constant plain-deep}

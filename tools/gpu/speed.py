@@ -23,7 +23,7 @@ import threading
 import time
 from pathlib import Path
 
-from peer import MODELS
+from models import MODELS
 
 PEER = Path(__file__).with_name("peer.py")
 PEAK = 989e12
