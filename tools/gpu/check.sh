@@ -10,7 +10,7 @@
 set -u
 (($# >= 2)) || { sed -n '2,/^set/{/^set/!p}' "$0"; exit 2; }
 programs=$(realpath "$1") out=$(mkdir -p "$2" && realpath "$2")
-work=${WORK:-$(mktemp -d)}
+work=${WORK:-$(mktemp -d)} failed=$(mktemp)
 limit=${LIMIT:-600}
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader | tee "$out/device.txt"
 
@@ -25,7 +25,7 @@ in_cache() {
 # over NAME STATUS
 over() {
     echo "$1: exit $2"
-    (($2 == 0)) || touch "$work/failed"
+    (($2 == 0)) || echo "$1" >>"$failed"
 }
 # step CACHE NAME ARGUMENTS...: a training run; CACHE ends in the level of autotuning.
 step() {
@@ -62,4 +62,4 @@ for path in sys.argv[1:]:
         print(f"{path}: first result after {found['seconds_to_first_result']:.1f} s, then {1e3 * seconds:.1f} ms a step,",
               f"{found['tokens_per_step'] / seconds:.0f} tokens/s, {(found['device_bytes'] or 0) / 2**30:.1f} GiB")
 P
-[[ ! -e $work/failed ]]
+[[ ! -s $failed ]]

@@ -6,7 +6,7 @@ use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::tensor::CubeTensor;
 
-use super::rows::{Rows, a_cube_a_row, begin, elem, new_like, vector_size};
+use super::rows::{a_cube_a_row, begin, elem, into_contiguous_rows, new_like, vector_size};
 
 /// Units of a cube, a vector each.
 const UNITS: u32 = 256;
@@ -28,15 +28,13 @@ fn gelu_kernel<E: Float, N: Size>(
     x: &Tensor<Vector<E, N>>,
     out: &mut Tensor<Vector<E, N>>,
     count: usize,
-    vectors: usize,
-    stride: usize,
     #[define(E)] _dtype: ElemType,
 ) {
     let number = CUBE_POS * CUBE_DIM as usize + UNIT_POS as usize;
     if number >= count {
         terminate!();
     }
-    let x = Vector::<f32, N>::cast_from(x[(number / vectors) * stride + number % vectors]);
+    let x = Vector::<f32, N>::cast_from(x[number]);
     out[number] = Vector::cast_from(x * below::<N>(x));
 }
 
@@ -46,45 +44,38 @@ fn gelu_backward_kernel<E: Float, N: Size>(
     upstream: &Tensor<Vector<E, N>>,
     out: &mut Tensor<Vector<E, N>>,
     count: usize,
-    vectors: usize,
-    stride: usize,
-    upstream_stride: usize,
     #[define(E)] _dtype: ElemType,
 ) {
     let number = CUBE_POS * CUBE_DIM as usize + UNIT_POS as usize;
     if number >= count {
         terminate!();
     }
-    let (row, at) = (number / vectors, number % vectors);
-    let x = Vector::<f32, N>::cast_from(x[row * stride + at]);
-    let upstream = Vector::<f32, N>::cast_from(upstream[row * upstream_stride + at]);
+    let x = Vector::<f32, N>::cast_from(x[number]);
+    let upstream = Vector::<f32, N>::cast_from(upstream[number]);
     let density = (x * x * Vector::new(-0.5f32)).exp() * Vector::new(DENSITY);
     out[number] = Vector::cast_from(upstream * (below::<N>(x) + x * density));
 }
 
 /// [`gpu_gelu`](super::GpuOps::gpu_gelu).
 pub(super) fn forward(x: CubeTensor) -> CubeTensor {
-    let (shape, dtype) = (x.shape(), x.dtype);
-    let x = Rows::of(x);
-    let out = new_like(&x.tensor, shape, dtype);
-    let n = vector_size(dtype.size(), &[x.width, x.stride, begin(&x.tensor)]);
-    let (client, result, count) = (out.client.clone(), out.clone(), x.rows * x.width / n);
-    let address = x.tensor.required_address_type().max(out.required_address_type());
-    // Every index is below the rows and the width of tensors of one shape.
+    let x = into_contiguous_rows(x);
+    let (shape, elements) = (x.shape(), x.shape().num_elements());
+    let out = new_like(&x, shape, x.dtype);
+    let n = vector_size(x.dtype.size(), &[elements, begin(&x)]);
+    let (client, result, address, dtype) = (out.client.clone(), out.clone(), x.required_address_type(), elem(x.dtype));
+    // Every index is below the elements of tensors of one shape, without gaps.
     #[allow(unsafe_code)]
     unsafe {
         gelu_kernel::launch_unchecked(
             &client,
-            a_cube_a_row(count.div_ceil(UNITS as usize)),
+            a_cube_a_row((elements / n).div_ceil(UNITS as usize)),
             CubeDim::new_1d(UNITS),
             address,
             n,
-            x.tensor.into_tensor_arg(),
+            x.into_tensor_arg(),
             out.into_tensor_arg(),
-            count,
-            x.width / n,
-            x.stride / n,
-            elem(dtype),
+            elements / n,
+            dtype,
         );
     }
     result
@@ -92,31 +83,26 @@ pub(super) fn forward(x: CubeTensor) -> CubeTensor {
 
 /// [`gpu_gelu_backward`](super::GpuOps::gpu_gelu_backward).
 pub(super) fn backward(x: CubeTensor, upstream: CubeTensor) -> CubeTensor {
-    let (shape, dtype) = (x.shape(), x.dtype);
-    let (x, upstream) = (Rows::of(x), Rows::of(upstream));
-    let out = new_like(&x.tensor, shape, dtype);
-    let lengths = [x.width, x.stride, upstream.stride, begin(&x.tensor), begin(&upstream.tensor)];
-    let n = vector_size(dtype.size(), &lengths);
-    let (client, result, count) = (out.client.clone(), out.clone(), x.rows * x.width / n);
-    let address = x.tensor.required_address_type().max(upstream.tensor.required_address_type());
-    let address = address.max(out.required_address_type());
+    let [x, upstream] = [x, upstream].map(into_contiguous_rows);
+    let (shape, elements) = (x.shape(), x.shape().num_elements());
+    let out = new_like(&x, shape, x.dtype);
+    let n = vector_size(x.dtype.size(), &[elements, begin(&x), begin(&upstream)]);
+    let (client, result, dtype) = (out.client.clone(), out.clone(), elem(x.dtype));
+    let address = x.required_address_type().max(upstream.required_address_type());
     // As above; the caller has checked that both are of one shape and type.
     #[allow(unsafe_code)]
     unsafe {
         gelu_backward_kernel::launch_unchecked(
             &client,
-            a_cube_a_row(count.div_ceil(UNITS as usize)),
+            a_cube_a_row((elements / n).div_ceil(UNITS as usize)),
             CubeDim::new_1d(UNITS),
             address,
             n,
-            x.tensor.into_tensor_arg(),
-            upstream.tensor.into_tensor_arg(),
+            x.into_tensor_arg(),
+            upstream.into_tensor_arg(),
             out.into_tensor_arg(),
-            count,
-            x.width / n,
-            x.stride / n,
-            upstream.stride / n,
-            elem(dtype),
+            elements / n,
+            dtype,
         );
     }
     result

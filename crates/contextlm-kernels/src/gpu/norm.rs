@@ -234,7 +234,7 @@ pub(super) fn backward(
             rows,
             rows.div_ceil(parts),
             width / n,
-            (width / n).div_ceil(units.dim.num_elems() as usize),
+            (width / n).div_ceil(units.count()),
             centred,
             units.slots,
             units.by_planes,

@@ -57,7 +57,7 @@ pub(super) struct Rows {
 impl Rows {
     /// The tensor as it lies, or a copy without gaps where its rows have no common distance.
     pub(super) fn of(tensor: CubeTensor) -> Self {
-        match Self::as_it_lies(&tensor) {
+        match distance(tensor.meta.shape(), tensor.meta.strides()) {
             Some(stride) => Self::new(tensor, stride),
             None => {
                 let tensor = into_contiguous_rows(tensor);
@@ -73,24 +73,24 @@ impl Rows {
         let rows = shape.num_elements() / width.max(1);
         Self { tensor, rows, width, stride }
     }
+}
 
-    fn as_it_lies(tensor: &CubeTensor) -> Option<usize> {
-        let (shape, strides) = (tensor.meta.shape(), tensor.meta.strides());
-        let last = shape.num_dims() - 1;
-        if strides[last] != 1 && shape[last] != 1 {
-            return None;
-        }
-        // From row to row; dimensions of a single entry may have any stride.
-        let mut outer = (0..last).rev().filter(|at| shape[*at] != 1);
-        let Some(inner) = outer.next() else { return Some(shape[last]) };
-        let mut expected = strides[inner] * shape[inner];
-        let even = outer.all(|at| {
-            let fits = strides[at] == expected;
-            expected *= shape[at];
-            fits
-        });
-        even.then(|| strides[inner])
+/// From one row to the next, where that is the same everywhere and rows have no gaps.
+fn distance(shape: &[usize], strides: &[usize]) -> Option<usize> {
+    let last = shape.len() - 1;
+    if strides[last] != 1 && shape[last] != 1 {
+        return None;
     }
+    // Dimensions of a single entry may have any stride.
+    let mut outer = (0..last).rev().filter(|at| shape[*at] != 1);
+    let Some(inner) = outer.next() else { return Some(shape[last]) };
+    let mut expected = strides[inner] * shape[inner];
+    let even = outer.all(|at| {
+        let fits = strides[at] == expected;
+        expected *= shape[at];
+        fits
+    });
+    even.then(|| strides[inner])
 }
 
 /// Rows without gaps, not even at their ends.
@@ -232,4 +232,32 @@ pub(super) fn sum_of_units(value: f32, #[comptime] slots: u32, #[comptime] by_pl
         }
     }
     sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances_of_rows() {
+        // Whole, with gaps between rows, every second row, one row, and the same row again and again.
+        for (shape, strides, expected) in [
+            (&[2, 3, 4][..], &[12, 4, 1][..], 4),
+            (&[2, 3, 4], &[24, 8, 1], 8),
+            (&[3, 4], &[8, 1], 8),
+            (&[1, 1, 4], &[77, 99, 1], 4),
+            (&[4], &[1], 4),
+            (&[2, 3, 4], &[0, 0, 1], 0),
+            (&[2, 1, 4], &[4, 99, 1], 4),
+            (&[2, 3, 1], &[3, 1, 7], 1),
+        ] {
+            assert_eq!(distance(shape, strides), Some(expected), "{shape:?}, {strides:?}");
+        }
+        // Parts of longer rows of rows, also with a dimension of one between them, and rows that do not lie together.
+        for (shape, strides) in
+            [(&[2, 3, 4][..], &[16, 4, 1][..]), (&[2, 1, 3, 4], &[16, 16, 4, 1]), (&[4, 3, 2], &[6, 1, 3])]
+        {
+            assert_eq!(distance(shape, strides), None, "{shape:?}, {strides:?}");
+        }
+    }
 }
